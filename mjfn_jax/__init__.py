@@ -1,0 +1,1 @@
+"""MJFN in JAX and Flax: flow images, leave-one-subject-out, scores."""
