@@ -1,0 +1,95 @@
+"""Figures of a run: confusion matrices and training curves."""
+
+import os
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from flow.clips import CLASSES
+
+_TITLES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
+_BLUE, _GREY = "#0b559f", "0.35"
+
+
+def confusion_figure(parts: dict[str, dict], path: str | os.PathLike[str]) -> None:
+    """Write the confusion matrices of all clips and of each part, as in the paper's Fig. 4.
+
+    A cell gives the share of its row, that is of the clips with that ground truth, and the
+    number of clips. A class without a clip has an empty row.
+
+    Args:
+      parts: what `mjfn_jax.metrics.score_parts` returns. If there is one database only, the
+        equal panel `pooled` is left out.
+      path: the image file; its suffix chooses the format.
+    """
+    shown = dict(parts)
+    if len(shown) == 2:
+        shown.pop("pooled", None)
+    figure = Figure(figsize=(1.1 + 2.45 * len(shown), 3.1), layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+    for panel, (name, entry) in zip(panels, shown.items(), strict=True):
+        _draw_confusion(panel, np.array(entry["confusion"]))
+        panel.set_title(f"{_TITLES.get(name, name)} ({entry['n']} clips)", fontsize=11)
+    panels[0].set_ylabel("ground truth")
+    figure.supxlabel("prediction", fontsize=10)
+    figure.savefig(path, dpi=150)
+
+
+def curves_figure(
+    history: dict[str, Float[np.ndarray, "epochs F"]],
+    path: str | os.PathLike[str],
+    loss_floor: float | None = None,
+) -> None:
+    """Write training loss and accuracy by epoch: median and 5-95 % band over the folds.
+
+    Args:
+      history: `loss` (nats) and `accuracy` (0 to 1) on the training clips, for each epoch and
+        fold.
+      path: the image file; its suffix chooses the format.
+      loss_floor: drawn as a line. A softmax of the sum Z of n + 1 probability vectors (Eq. 11)
+        cannot give a class more than e^(n+1) / (e^(n+1) + K - 1), so its cross-entropy cannot
+        fall below ln(1 + (K - 1) e^-(n+1)): 0.036 for n = 3 and K = 3.
+
+    Raises:
+      ValueError: if a value is not finite: a median over such folds would hide it.
+    """
+    figure = Figure(figsize=(9, 3.1), layout="constrained")
+    for panel, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        values = history[name]
+        if not np.isfinite(values).all():
+            epoch, fold = np.argwhere(~np.isfinite(values))[0]
+            raise ValueError(
+                f"{name} of epoch {epoch + 1}, fold {fold} (from 0) is {values[epoch, fold]}"
+            )
+        epochs = np.arange(1, len(values) + 1)
+        low, median, high = np.quantile(values, (0.05, 0.5, 0.95), axis=1)
+        marker = "o" if len(values) == 1 else None
+        panel.fill_between(epochs, low, high, color=_BLUE, alpha=0.25, lw=0, label="5–95 %")
+        panel.plot(epochs, median, color=_BLUE, marker=marker, label="median")
+        panel.set(xlabel="epoch", ylabel=f"training {name}", ylim=(0, None))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.spines[["top", "right"]].set_visible(False)
+        if name == "accuracy":
+            panel.set_ylim(0, 1.02)
+        elif loss_floor is not None:
+            panel.axhline(loss_floor, color=_GREY, ls="--", lw=1, label=f"floor {loss_floor:.3f}")
+        count = values.shape[1]
+        panel.legend(title=f"{count} fold{'s' * (count > 1)}", frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_confusion(panel, confusion):
+    totals = confusion.sum(1, keepdims=True)
+    shares = 100 * confusion / np.maximum(totals, 1)
+    panel.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), count in np.ndenumerate(confusion):
+        share = shares[row, column]
+        text = f"{share:.0f} %\n{count}" if totals[row, 0] else "–"
+        color = "white" if share > 55 else "black"
+        panel.text(column, row, text, ha="center", va="center", color=color, fontsize=10)
+    panel.set_xticks(range(len(CLASSES)), CLASSES)
+    panel.set_yticks(range(len(CLASSES)), CLASSES)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)

@@ -1,0 +1,156 @@
+"""Prediction logs in the format of MEGC 2019.
+
+A line `casme2 sub01` opens a fold: the database and the subject held out. Each following
+line is one clip: its name, the ground truth and the prediction, as in `EP02_01f 1 0`. Labels
+are 0 negative, 1 positive, 2 surprise.
+"""
+
+import collections
+import dataclasses
+import io
+import os
+import pathlib
+from collections.abc import Iterable
+
+from flow.clips import CLASSES
+from flow.errors import InputError
+
+_LABELS = {str(label): label for label in range(len(CLASSES))}
+_DATABASES = ("smic", "casme2", "samm")
+_LIMIT = 16 * 2**20  # bytes; the log of the whole 3DB has 7 kB
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What was predicted for one clip while its subject was held out."""
+
+    database: str
+    """`smic`, `casme2` or `samm`."""
+    subject: str
+    clip: str
+    label: int
+    """Ground truth, an index into `flow.CLASSES`."""
+    prediction: int
+    """Index into `flow.CLASSES`."""
+    probabilities: tuple[float, ...] | None = None
+    """One for each class, in the order of `flow.CLASSES`; None if read from a log."""
+
+
+def write_log(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
+    """Write predictions to `path`, folds and clips in the order they come in.
+
+    The clips of one subject need not be neighbours: each subject becomes one fold. The file
+    appears whole or not at all.
+
+    Raises:
+      ValueError: if a name is empty or holds a space, or a label is not 0, 1 or 2: the log
+        could not be read back.
+    """
+    folds = collections.defaultdict(list)
+    for record in predictions:
+        for name in (record.database, record.subject, record.clip):
+            if name.split() != [name]:
+                raise ValueError(f"a name in a log is one word, got {name!r}")
+        if not _opens_fold([record.database, record.subject]):
+            raise ValueError(
+                f"subject {record.subject} of {record.database} would read as a clip's label; "
+                "give it a name such as sub01"
+            )
+        for label in (record.label, record.prediction):
+            if label not in range(len(CLASSES)):
+                raise ValueError(f"{record.clip}: a label is 0, 1 or 2, got {label!r}")
+        line = f"{record.clip} {int(record.label)} {int(record.prediction)}"
+        folds[record.database, record.subject].append(line)
+    lines = [line for fold, clips in folds.items() for line in (" ".join(fold), *clips)]
+    path = pathlib.Path(path)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
+    unfinished.replace(path)
+
+
+def read_log(path: str | os.PathLike[str]) -> list[Prediction]:
+    """Read a log, in its own order.
+
+    Blank lines, tabs, further spaces and line ends of any system are accepted. Database names
+    come back in lower case.
+
+    Raises:
+      InputError: if the file cannot be read, has no clip, or has a line that is neither a fold
+        nor a clip; if a fold has no clip or a clip comes twice. It names file and line.
+    """
+    predictions: list[Prediction] = []
+    seen: dict[tuple[str, str, str], int] = {}
+    fold, opened, empty = None, 0, False
+    for number, line in enumerate(io.StringIO(_read_text(path), newline=None), start=1):
+        words = line.split()
+        where = f"{path}, line {number}"
+        if not words:
+            continue
+        if _opens_fold(words):
+            if empty:
+                raise _no_clips(path, opened, fold)
+            fold, opened, empty = (words[0].lower(), words[1]), number, True
+        elif len(words) == 3:
+            if fold is None:
+                raise InputError(
+                    f"{where}: {_quote(line)} stands before the first fold; "
+                    "put a line like 'casme2 sub01' above it"
+                )
+            clip, *labels = words
+            if not set(labels) <= _LABELS.keys():
+                raise InputError(
+                    f"{where}: expected 'clip ground_truth prediction' with labels "
+                    f"0 negative, 1 positive, 2 surprise; got {_quote(line)}"
+                )
+            if (first := seen.setdefault((*fold, clip), number)) != number:
+                raise InputError(
+                    f"{where}: clip {_quote(clip)} of {_quote(' '.join(fold))} is already on "
+                    f"line {first}; keep one of the two"
+                )
+            predictions.append(Prediction(*fold, clip, *(_LABELS[label] for label in labels)))
+            empty = False
+        else:
+            raise InputError(
+                f"{where}: expected 'database subject' or 'clip ground_truth prediction', "
+                f"got {_quote(line)}"
+            )
+    if empty:
+        raise _no_clips(path, opened, fold)
+    if not predictions:
+        raise InputError(f"{path}: no prediction in it; give a log in the MEGC 2019 format")
+    return predictions
+
+
+def _opens_fold(words):
+    """Whether a line is `casme2 sub01`. `EP02_01f 1` is not: it is a clip that was cut short."""
+    return len(words) == 2 and (words[0].lower() in _DATABASES or words[1] not in _LABELS)
+
+
+def _read_text(path):
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_LIMIT + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: {reason}; give the path of a log file") from None
+    if len(content) > _LIMIT:
+        raise InputError(f"{path}: larger than {_LIMIT // 2**20} MiB, so not a prediction log")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not UTF-8 text (byte {error.start}); save the log as UTF-8"
+        ) from None
+
+
+def _no_clips(path, number, fold):
+    return InputError(
+        f"{path}, line {number}: fold {_quote(' '.join(fold))} has no clip; "
+        "add its predictions or remove the line"
+    )
+
+
+def _quote(text):
+    """`text` for a message: short, and with control characters made visible."""
+    text = text.strip()
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
