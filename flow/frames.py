@@ -1,0 +1,87 @@
+"""Frames on disk: grey images, checked before they are decoded."""
+
+import pathlib
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from flow.clips import Box
+from flow.errors import InputError
+
+SIZE = 224
+"""Height and width of a face, pixels (Table 1 of the paper)."""
+
+MAX_PIXELS = 64_000_000
+"""Larger images are refused before they are decoded: a small file can unpack to gigabytes."""
+
+_CURE = "copy it again from the owners' archive"
+
+
+def read_grey(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
+    """Read a JPEG, PNG or BMP image as grey values 0 to 255 (ITU-R 601 luma for colour).
+
+    Pillow decodes: it refuses every truncated file, where `cv2.imread` of OpenCV 5.0 fills
+    the missing part of a JPEG with grey and says nothing.
+
+    Raises:
+      InputError: the file is missing, unreadable, truncated, deeper than 8 bits a channel
+        or larger than `MAX_PIXELS`; the message names it.
+    """
+    try:
+        image = Image.open(path, formats=("JPEG", "PNG", "BMP"))
+        with image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise InputError(
+                    f"{path}: {width}x{height} pixels, more than {MAX_PIXELS}: not a frame; {_CURE}"
+                )
+            if image.mode.startswith(("I", "F")):
+                raise InputError(f"{path}: more than 8 bits a channel: convert it to 8 bits")
+            image.draft("L", image.size)  # a JPEG's luma as stored, without a way round by RGB
+            return np.array(image.convert("L"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image: {_CURE}") from None
+    except PermissionError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(f"{path}: too many pixels for a frame; {_CURE}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
+        raise InputError(f"{path}: unreadable or truncated image ({error}): {_CURE}") from None
+
+
+def read_face(path: pathlib.Path, box: Box | None) -> UInt8[np.ndarray, "224 224"]:
+    """Read a frame, crop it to `box` (None: the whole frame) and resize it to 224x224 grey.
+
+    All frames of a clip take the same box, so that cropping adds no motion. Shrinking
+    averages over areas, enlarging interpolates linearly.
+
+    Raises:
+      InputError: as `read_grey`, and where the box does not lie within the image.
+    """
+    image = read_grey(path)
+    if box is not None:
+        image = crop(image, box, path)
+    height, width = image.shape
+    shrinks = height * width > SIZE * SIZE
+    return cv2.resize(
+        image, (SIZE, SIZE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def crop(image: UInt8[np.ndarray, "H W"], box: Box, path: pathlib.Path) -> UInt8[np.ndarray, "h w"]:
+    """The part of the image inside the box; `path` is named where it does not fit."""
+    left, top, width, height = box
+    rows, columns = image.shape
+    if (
+        min(left, top) < 0
+        or min(width, height) < 1
+        or left + width > columns
+        or top + height > rows
+    ):
+        raise InputError(
+            f"{path}: the face box {left},{top},{width},{height} (left, top, width, height) leaves"
+            f" the image of {columns}x{rows} pixels: correct it in the --boxes file"
+        )
+    return image[top : top + height, left : left + width]
