@@ -68,15 +68,16 @@ def curves_figure(
         marker = "o" if len(values) == 1 else None
         panel.fill_between(epochs, low, high, color=_BLUE, alpha=0.25, lw=0, label="5–95 %")
         panel.plot(epochs, median, color=_BLUE, marker=marker, label="median")
-        panel.set(xlabel="epoch", ylabel=f"training {name}", ylim=(0, None))
+        top = 1.02 if name == "accuracy" else 1.05 * max(values.max(), loss_floor or 0)
+        panel.set(xlabel="epoch", ylabel=f"training {name}", ylim=(0, top or 1))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.spines[["top", "right"]].set_visible(False)
-        if name == "accuracy":
-            panel.set_ylim(0, 1.02)
-        elif loss_floor is not None:
+        if name == "loss" and loss_floor is not None:
             panel.axhline(loss_floor, color=_GREY, ls="--", lw=1, label=f"floor {loss_floor:.3f}")
-        count = values.shape[1]
-        panel.legend(title=f"{count} fold{'s' * (count > 1)}", frameon=False, fontsize=9)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    folds = values.shape[1]
+    title = f"{folds} fold{'s' * (folds > 1)}"
+    figure.legend(handles, names, title=title, loc="outside right center", frameon=False)
     figure.savefig(path, dpi=150)
 
 
