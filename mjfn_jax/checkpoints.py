@@ -1,0 +1,116 @@
+"""Orbax checkpoints that are whole or absent, with a SHA-256 manifest.
+
+Orbax restores flipped bits without an error, so a checkpoint is compared with its manifest
+before it is read. Stock Orbax reads the folders too: `orbax.checkpoint.v1.load(folder)`.
+"""
+
+import logging
+import os
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+from orbax.checkpoint import v1 as ocp
+
+from flow import manifest
+from flow.errors import InputError
+from mjfn_jax import models
+
+logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax tells each step of a save
+
+
+_CURE = "delete this checkpoint's folder, and it is made again"
+
+
+def save(
+    folder: str | os.PathLike[str],
+    tree: Any,
+    config: dict[str, Any],
+    beside: dict[str, str] | None = None,
+) -> None:
+    """Write a pytree of arrays and what it belongs to.
+
+    Args:
+      folder: the checkpoint's folder. It appears when all is written; an earlier one is
+        replaced.
+      tree: arrays in dictionaries, tuples and lists.
+      config: what JSON can hold; kept as the checkpoint's custom metadata.
+      beside: further text files, by name.
+    """
+    folder = pathlib.Path(folder).absolute()
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    ocp.save(unfinished, tree, custom_metadata=config)
+    for name, text in (beside or {}).items():
+        (unfinished / name).write_text(text)
+    manifest.write(unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(unfinished, folder)
+
+
+def restore(folder: str | os.PathLike[str], template: Any) -> Any:
+    """Read a pytree that :func:`save` wrote.
+
+    Args:
+      folder: the checkpoint's folder.
+      template: a pytree of the same structure; its leaves give shapes and types.
+
+    Raises:
+      InputError: a file is missing or altered; it is named.
+    """
+    folder = pathlib.Path(folder).absolute()
+    check(folder)
+    return ocp.load(folder, jax.eval_shape(lambda: template))
+
+
+def check(folder: str | os.PathLike[str], cure: str = _CURE) -> None:
+    """Compare a checkpoint with its manifest; an `InputError` names what is missing or altered."""
+    manifest.check(folder, cure)
+
+
+def config_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The configuration that was saved with a checkpoint."""
+    return ocp.metadata(pathlib.Path(folder).absolute()).custom_metadata
+
+
+def load(
+    path: str | os.PathLike[str],
+) -> Callable[[UInt8[np.ndarray, "B 224 224 3"]], Float[np.ndarray, "B K"]]:
+    """A trained network as a function from flow images to probabilities.
+
+    Args:
+      path: a checkpoint that `experiments/train.py` or a fold of `experiments/loso.py` left.
+
+    Returns:
+      A function of images `[B, 224, 224, 3]` (uint8, as `flow.color` draws them) that returns
+      the probabilities of negative, positive and surprise `[B, 3]`, each row summing to 1.
+
+    Raises:
+      InputError: there is no checkpoint at `path`, or a file of it is missing or altered.
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no checkpoint; experiments/train.py makes one")
+    check(path, cure="take a whole copy of the checkpoint or train it again")
+    config = config_of(path) or {}
+    if config.get("method") not in models.METHODS:
+        raise InputError(f"{path}: not a trained network; name a folder with a model or a fold")
+    model = models.make(config["method"], config["num_jfms"])
+    images = jnp.zeros((1, 224, 224, 3), jnp.uint8)
+    params = restore(path, jax.eval_shape(model.init, jax.random.key(0), images))
+    apply = jax.jit(model.apply)
+
+    def classify(images: UInt8[np.ndarray, "B 224 224 3"]) -> Float[np.ndarray, "B K"]:
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != (224, 224, 3):
+            raise ValueError(
+                f"flow images are uint8 [B, 224, 224, 3], not {images.dtype} {images.shape}"
+            )
+        return np.exp(np.asarray(apply(params, images)))
+
+    return classify

@@ -1,0 +1,76 @@
+"""Leave-one-subject-out: one fold a subject."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool
+
+from flow.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """The fold that leaves one subject out."""
+
+    index: int
+    """Position among all subjects of the dataset. Addresses the fold's randomness, so it
+    does not depend on which other folds are trained."""
+    database: str
+    subject: str
+
+    @property
+    def name(self) -> str:
+        """`database/subject`, unique in a dataset."""
+        return f"{self.database}/{self.subject}"
+
+
+def leave_one_subject_out(
+    databases: Sequence[str], subjects: Sequence[str]
+) -> tuple[tuple[Fold, ...], Bool[np.ndarray, "F N"]]:
+    """One fold for every subject of a dataset (paper, Sec. 4.2).
+
+    Args:
+      databases: database of each of the N clips.
+      subjects: subject of each of the N clips. The same name in two databases is two people.
+
+    Returns:
+      The F folds, sorted by database and subject, and the mask `held_out` [F, N]: the clips
+      that a fold is tested on. All others train it. Every clip is held out exactly once.
+
+    Raises:
+      InputError: there are fewer than two subjects.
+    """
+    owners = list(zip(databases, subjects, strict=True))
+    people = sorted(set(owners))
+    if len(people) < 2:
+        raise InputError(
+            f"leave-one-subject-out needs two subjects, the dataset has {len(people)} "
+            f"({', '.join('/'.join(p) for p in people) or 'none'}): add clips of other subjects"
+        )
+    folds = tuple(Fold(k, database, subject) for k, (database, subject) in enumerate(people))
+    held_out = np.array([[owner == person for owner in owners] for person in people])
+    return folds, held_out
+
+
+def choose(folds: Sequence[Fold], names: str) -> tuple[Fold, ...]:
+    """The folds that `--folds` names, in the dataset's order.
+
+    Args:
+      folds: all folds of the dataset.
+      names: `all`, or subjects separated by commas, each `subject` or `database/subject`.
+
+    Raises:
+      InputError: a name is nobody's, or no name was given.
+    """
+    if names == "all":
+        return tuple(folds)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    known = {name for fold in folds for name in (fold.subject, fold.name)}
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        raise InputError(
+            f"--folds={names}: {'no subject ' + ', '.join(unknown) if unknown else 'no subject'} "
+            f"in this dataset; its subjects are {', '.join(fold.name for fold in folds)}"
+        )
+    return tuple(fold for fold in folds if fold.subject in wanted or fold.name in wanted)
