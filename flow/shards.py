@@ -1,0 +1,213 @@
+"""Flow images as TFDS data sets: `flow_images/smic`, `flow_images/casme2`, `flow_images/samm`.
+
+A record holds the flow of one clip and what it is known by, and no frame. The shards are
+array_record files; TFDS reads them without TensorFlow and without this package:
+
+    tfds.builder_from_directory("data/flow_images/casme2/1.0.0").as_data_source("clips")
+"""
+
+import contextlib
+import json
+import operator
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Any, SupportsIndex
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from flow import manifest
+from flow.clips import CLASSES
+from flow.databases import DATABASES, DATASETS
+from flow.errors import InputError
+
+SPLIT = "clips"
+"""All clips are in one split: leave-one-subject-out makes its own."""
+
+_SIZE = 224
+
+
+class _Info(tfds.core.DatasetInfo):
+    def initialize_from_bucket(self) -> None:
+        """There is no bucket; TFDS's own method leaves an empty temporary folder behind."""
+
+
+class FlowImages(tfds.core.GeneratorBasedBuilder):
+    """The TFDS builder; a database is a config.
+
+    Reading needs no argument beyond TFDS's own. Writing needs the records, which
+    `flow.build` computes and :func:`write` hands over.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: dict[str, str] = {"1.0.0": "First release."}  # noqa: RUF012  TFDS's own form
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        tfds.core.BuilderConfig(name=database, description=f"Flow images of {database}.")
+        for database in DATABASES
+    ]
+
+    def __init__(
+        self,
+        *,
+        records: Iterable[dict[str, Any]] = (),
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        self._records = records
+        self._metadata = metadata or {}
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return _Info(
+            builder=self,
+            description=(
+                "TV-L1 optical flow between the onset and the apex of micro-expression clips, "
+                "as u, v in px and as Middlebury colour image."
+            ),
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Tensor(shape=(_SIZE, _SIZE, 3), dtype=np.uint8),
+                    "flow": tfds.features.Tensor(shape=(_SIZE, _SIZE, 2), dtype=np.float32),
+                    "label": tfds.features.ClassLabel(names=CLASSES),
+                    "database": tfds.features.Text(),
+                    "subject": tfds.features.Text(),
+                    "clip": tfds.features.Text(),
+                    "onset": tfds.features.Scalar(np.int32),
+                    "apex": tfds.features.Scalar(np.int32),
+                    "offset": tfds.features.Scalar(np.int32),
+                    "box": tfds.features.Tensor(shape=(4,), dtype=np.int32),
+                }
+            ),
+            homepage="https://doi.org/10.1007/s41095-021-0217-9",
+            metadata=tfds.core.MetadataDict(self._metadata),
+            disable_shuffling=True,  # record i is clip i of the database's reader
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        del dl_manager
+        return {SPLIT: self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for record in self._records:
+            yield f"{record['subject']}/{record['clip']}", record
+
+
+def folder(database: str, data_dir: str | os.PathLike) -> pathlib.Path:
+    """Where a database's data set stands: `data_dir/flow_images/DATABASE/VERSION`."""
+    return pathlib.Path(data_dir) / "flow_images" / database / str(FlowImages.VERSION)
+
+
+def read_metadata(database: str, data_dir: str | os.PathLike) -> dict[str, Any] | None:
+    """What a data set says of its making; None where there is none that can be read."""
+    try:
+        metadata = json.loads((folder(database, data_dir) / "metadata.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return metadata if isinstance(metadata, dict) else None
+
+
+def write(
+    database: str,
+    records: Iterable[dict[str, Any]],
+    metadata: dict[str, Any],
+    data_dir: str | os.PathLike,
+    scratch: str | os.PathLike,
+) -> pathlib.Path:
+    """Write a database's data set with its manifest; it stands whole in `data_dir` or not at all.
+
+    Args:
+      database: one of `flow.databases.DATABASES`.
+      records: the features of each clip, in the order they are to have.
+      metadata: what can be written as JSON; kept beside the shards as `metadata.json`.
+      data_dir: the folder of all data sets. An earlier data set of this database is replaced.
+      scratch: a folder on the same file system, emptied first and removed at the end.
+
+    Returns:
+      The data set's folder.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    tfds.disable_progress_bar()
+    builder = FlowImages(config=database, data_dir=scratch, records=records, metadata=metadata)
+    with contextlib.redirect_stdout(None):  # it would speak of a download
+        builder.download_and_prepare()
+    manifest.write(folder(database, scratch))
+    final = folder(database, data_dir)
+    shutil.rmtree(final, ignore_errors=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(folder(database, scratch), final)
+    shutil.rmtree(scratch)
+    return final
+
+
+class Shards:
+    """The records of a data set that was opened, in the order of its databases and clips.
+
+    `len(shards)`, `shards[i]` and `for record in shards` as with any sequence. A record is a
+    dict:
+
+      image: UInt8 [224, 224, 3], the flow's colour image, RGB.
+      flow: Float32 [224, 224, 2], u and v in px.
+      label: index into `flow.clips.CLASSES`.
+      database, subject, clip: str.
+      onset, apex, offset: frame numbers.
+      box: Int32 [4], the face's left, top, width, height in the frames, px; zeros where the
+        database's frames show the face only.
+    """
+
+    metadata: dict[str, dict[str, Any]]
+    """What was recorded of the build, by database."""
+
+    def __init__(self, sources: dict[str, Any], metadata: dict[str, dict[str, Any]]):
+        self._sources = sources
+        self.metadata = metadata
+
+    def __len__(self) -> int:
+        return sum(len(source) for source in self._sources.values())
+
+    def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+        index = operator.index(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        for source in self._sources.values():
+            if index < len(source):
+                record = dict(source[index])
+                return {
+                    name: value.decode() if isinstance(value, bytes) else value
+                    for name, value in record.items()
+                }
+            index -= len(source)
+        raise AssertionError("unreachable")
+
+
+def open_shards(dataset: str, data_dir: str | os.PathLike) -> Shards:
+    """Open a finished data set after its files are compared with their manifests.
+
+    Args:
+      dataset: `smic`, `casme2`, `samm` or `3db`.
+      data_dir: as given to `python -m flow build`.
+
+    Raises:
+      InputError: the name is unknown, a database's data set is not there, or a file of it is
+        missing or altered; the file and the command that makes it are named.
+    """
+    if dataset not in DATASETS:
+        raise InputError(f"--dataset={dataset}: unknown; choose one of {', '.join(DATASETS)}")
+    sources, metadata = {}, {}
+    for database in DATASETS[dataset]:
+        command = f"python -m flow build --dataset={database} --source=DIR --data_dir={data_dir}"
+        path = folder(database, data_dir)
+        if not path.is_dir():
+            raise InputError(f"{path}: no data set; make it by: {command}")
+        checked = manifest.check(path, cure=f"build it again by: {command}")
+        builder = tfds.builder_from_directory(path)
+        split = builder.info.splits[SPLIT]
+        for shard in split.filenames:
+            if shard not in checked:
+                raise InputError(
+                    f"{path / shard}: not in the manifest; build it again by: {command}"
+                )
+        sources[database] = builder.as_data_source(split=SPLIT)
+        metadata[database] = read_metadata(database, data_dir) or {}
+    return Shards(sources, metadata)
