@@ -1,0 +1,9 @@
+"""Stand-in databases: invented faces in the layouts of SMIC-HS, CASME II and SAMM.
+
+They stand in for databases that nobody may redistribute: the readers, the flow and the
+training run on them as on the real ones. No frame shows a person.
+"""
+
+from flow.synthetic.stage import render
+
+__all__ = ["render"]

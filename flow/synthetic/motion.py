@@ -1,0 +1,244 @@
+"""Plays a planned clip: moves a painted face and films it with an imperfect camera."""
+
+import dataclasses
+import functools
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from flow.clips import Box
+from flow.synthetic import identity, portrait
+from flow.synthetic.action_units import field
+from flow.synthetic.cast import FPS, Plan, generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """How a database shows its faces."""
+
+    window: tuple[int, int, int, int]
+    """Left, top, right, bottom of the frame in pixels of a 280×340 face crop."""
+    width: int
+    """Pixels of a frame."""
+    height: int
+    grey: bool
+
+    @property
+    def scale(self) -> float:
+        """Frame pixels per pixel of a 280×340 face crop."""
+        return self.width / (self.window[2] - self.window[0])
+
+    @property
+    def face(self) -> Box:
+        """The face crop's box in the frame: left, top, width, height."""
+        left, top, _, _ = self.window
+        s = self.scale
+        return round(-left * s), round(-top * s), round(280 * s), round(340 * s)
+
+
+CAMERAS = {
+    "smic": Camera((0, 0, 280, 340), 140, 170, grey=False),
+    "casme2": Camera((0, 0, 280, 340), 280, 340, grey=False),
+    "samm": Camera((-140, -40, 420, 380), 480, 360, grey=True),
+}
+_MARGIN = 12  # painted beyond the frame, so that drift never shows an edge
+
+
+@dataclasses.dataclass(frozen=True)
+class Take:
+    """A rendered clip."""
+
+    frames: list[np.ndarray]
+    """UInt8 [H, W] grey or [H, W, 3] BGR images, onset to offset."""
+    flow: np.ndarray
+    """Float32 [H, W, 2]: true motion (dx, dy) onset to apex in frame pixels, of the face box
+    where the camera shows more than the face."""
+
+
+@functools.lru_cache(maxsize=6)
+def _canvas(
+    seed: int, database: str, number: int, eyelids: float
+) -> tuple[identity.Identity, Float32[np.ndarray, "H W 3"]]:
+    """A subject's painted face, blurred for its camera's pixels."""
+    who = identity.draw(generator(seed, database, number, "identity"))
+    camera = CAMERAS[database]
+    left, top, right, bottom = camera.window
+    image = portrait.paint(
+        who, (left - _MARGIN, top - _MARGIN, right + _MARGIN, bottom + _MARGIN), eyelids
+    )
+    if camera.grey:
+        image = np.repeat((image @ np.float32((0.299, 0.587, 0.114)))[..., None], 3, axis=2)
+    image = cv2.GaussianBlur(image, (0, 0), 0.5 * portrait.OVERSAMPLING / camera.scale)
+    return who, image[..., 0:1].copy() if camera.grey else np.ascontiguousarray(image[..., ::-1])
+
+
+def play(plan: Plan, seed: int, difficulty: float) -> Take:
+    """Render a clip.
+
+    Args:
+      plan: what to play.
+      seed: the render's seed.
+      difficulty: scales drift, blinks, flicker and noise; 0 has none of them.
+
+    Returns:
+      Frames and true motion. The motion holds exactly between the onset's and the apex's
+      face, before noise; blinks are not part of it.
+    """
+    camera = CAMERAS[plan.database]
+    rng = generator(seed, plan.database, plan.number, plan.clip, "camera")
+    who, canvas = _canvas(seed, plan.database, plan.number, 1.0)
+    left, top = camera.window[:2]
+    s = camera.scale
+    columns = (np.arange(camera.width, dtype=np.float32) + 0.5) / s - 0.5 + left
+    rows = (np.arange(camera.height, dtype=np.float32) + 0.5) / s - 0.5 + top
+    x, y = np.meshgrid(columns, rows)
+    peak = field(plan.performance, who.marks, x, y)
+
+    strengths = _strengths(plan, rng)
+    drifts = _drifts(plan, difficulty, rng)
+    eyelids = _eyelids(plan, difficulty, rng)
+    lights = _lights(plan, difficulty, rng)
+    grain = 1.6 * difficulty
+
+    frames = []
+    for k in range(len(plan.frames)):
+        source = _inverse(peak, float(strengths[k]), drifts[k], x, y, camera)
+        image = _sample(canvas, source, camera)
+        if eyelids[k] < 1:
+            image = _blink(image, source, float(eyelids[k]), plan, seed, camera)
+        gain, across, down = lights[k]
+        light = gain + across * (x - 140) / 280 + down * (y - 170) / 340
+        image = image * (255 * light)[..., None]
+        if grain:
+            image = image + grain * rng.standard_normal(image.shape, np.float32)
+        frame = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        frames.append(frame[..., 0] if camera.grey else frame)
+
+    a = plan.apex - plan.onset
+    flow = np.stack(_rigid(x + peak[..., 0], y + peak[..., 1], drifts[a]), -1)
+    flow = (flow - np.stack([x, y], -1)) * np.float32(s)
+    l, t, w, h = camera.face
+    return Take(frames, flow[t : t + h, l : l + w].astype(np.float32))
+
+
+def _sample(
+    canvas: Float32[np.ndarray, "h w c"], source: tuple[np.ndarray, np.ndarray], camera: Camera
+) -> Float32[np.ndarray, "H W c"]:
+    """The canvas seen at positions in pixels of the 280×340 face crop."""
+    n = portrait.OVERSAMPLING
+    left, top = camera.window[0] - _MARGIN, camera.window[1] - _MARGIN
+    columns = ((source[0] - left + 0.5) * n - 0.5).astype(np.float32)
+    rows = ((source[1] - top + 0.5) * n - 0.5).astype(np.float32)
+    image = cv2.remap(canvas, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return image.reshape(*columns.shape, canvas.shape[2])
+
+
+def _rigid(
+    x: np.ndarray, y: np.ndarray, drift: Float32[np.ndarray, " 4"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the head's drift takes a point: shift x, y, turn (radians), growth."""
+    dx, dy, turn, growth = (float(d) for d in drift)
+    cos, sin = (1 + growth) * np.cos(turn), (1 + growth) * np.sin(turn)
+    cx, cy = 140, 260  # the head turns on its neck
+    return (
+        cx + cos * (x - cx) - sin * (y - cy) + dx,
+        cy + sin * (x - cx) + cos * (y - cy) + dy,
+    )
+
+
+def _inverse(
+    peak: Float32[np.ndarray, "H W 2"],
+    strength: float,
+    drift: Float32[np.ndarray, " 4"],
+    x: Float32[np.ndarray, "H W"],
+    y: Float32[np.ndarray, "H W"],
+    camera: Camera,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which point of the onset's face each pixel of a frame shows.
+
+    A point p of the onset goes to drift(p + strength * peak(p)). The drift is undone in
+    closed form, the rest by fixed-point iteration, which converges because the field's
+    slope is well below 1.
+    """
+    dx, dy, turn, growth = (float(d) for d in drift)
+    cos, sin = np.cos(turn) / (1 + growth), np.sin(turn) / (1 + growth)
+    px, py = x - (140 + dx), y - (260 + dy)
+    zx = (140 + cos * px + sin * py).astype(np.float32)
+    zy = (260 - sin * px + cos * py).astype(np.float32)
+    sx, sy = zx, zy
+    if strength == 0:
+        return sx, sy
+    s = np.float32(camera.scale)
+    left, top = camera.window[:2]
+    moved = peak * np.float32(strength)
+    for _ in range(8):
+        columns = (sx - left + 0.5) * s - 0.5
+        rows = (sy - top + 0.5) * s - 0.5
+        d = cv2.remap(moved, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        sx, sy = zx - d[..., 0], zy - d[..., 1]
+    return sx, sy
+
+
+def _strengths(plan: Plan, rng: np.random.Generator) -> Float32[np.ndarray, " T"]:
+    """How far the expression is on, 0 at the onset, 1 at the apex, near 0 at the offset."""
+    frames = np.asarray(plan.frames)
+    rise = np.clip((frames - plan.onset) / (plan.apex - plan.onset), 0, 1)
+    fall = np.clip((plan.offset - frames) / (plan.offset - plan.apex), 0, 1)
+    left_over = rng.uniform(0.0, 0.25)
+    ease = lambda t: t * t * (3 - 2 * t)  # noqa: E731
+    up = ease(rise) ** rng.uniform(0.8, 1.3)
+    down = left_over + (1 - left_over) * ease(fall) ** rng.uniform(0.8, 1.3)
+    return np.where(frames <= plan.apex, up, down).astype(np.float32)
+
+
+def _drifts(plan: Plan, difficulty: float, rng: np.random.Generator) -> Float32[np.ndarray, "T 4"]:
+    """The head's slow drift since the onset: shift x, y in pixels, turn, growth."""
+    t = np.arange(len(plan.frames)) / FPS[plan.database]
+    spread = np.asarray((0.55, 0.55, 0.0022, 0.0016)) * difficulty
+    slopes = rng.normal(0, 1, 4)
+    phases, speeds = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.5, 1.6, 4)
+    wave = np.sin(2 * np.pi * speeds * t[:, None] + phases) - np.sin(phases)
+    return (spread * (0.5 * wave + 3.0 * slopes * t[:, None])).astype(np.float32)
+
+
+def _eyelids(plan: Plan, difficulty: float, rng: np.random.Generator) -> Float32[np.ndarray, " T"]:
+    """How open the eyes are, 1 to 0: some clips hold a blink or part of one."""
+    count, fps = len(plan.frames), FPS[plan.database]
+    chance, centre, depth = rng.random(), rng.uniform(0.15, 1.3) * count, rng.uniform(0.3, 1.0)
+    if chance > 0.18 * difficulty:
+        return np.ones(count, np.float32)
+    width = 0.045 * fps
+    closed = np.exp(-0.5 * ((np.arange(count) - centre) / width) ** 2)
+    # The onset is the reference: its eyes are open.
+    closed = np.maximum(closed - closed[0], 0) * depth
+    return (1 - closed).astype(np.float32)
+
+
+def _blink(
+    image: Float32[np.ndarray, "H W c"],
+    source: tuple[np.ndarray, np.ndarray],
+    eyelids: float,
+    plan: Plan,
+    seed: int,
+    camera: Camera,
+) -> Float32[np.ndarray, "H W c"]:
+    """Between three drawn positions of the lids: open, half, closed."""
+    half = _canvas(seed, plan.database, plan.number, 0.5)[1]
+    half = _sample(half, source, camera)
+    if eyelids >= 0.5:
+        return half + (image - half) * np.float32(2 * eyelids - 1)
+    closed = _canvas(seed, plan.database, plan.number, 0.0)[1]
+    closed = _sample(closed, source, camera)
+    return closed + (half - closed) * np.float32(2 * eyelids)
+
+
+def _lights(plan: Plan, difficulty: float, rng: np.random.Generator) -> Float32[np.ndarray, "T 3"]:
+    """Flicker of the lamps: gain, and its slope across and down the face."""
+    t = np.arange(len(plan.frames)) / FPS[plan.database]
+    phases = rng.uniform(0, 2 * np.pi, 4)
+    speeds = np.asarray((rng.uniform(8, 24), *rng.uniform(0.5, 3, 3)))
+    waves = np.sin(2 * np.pi * speeds * t[:, None] + phases)
+    gain = 1 + difficulty * (0.006 * waves[:, 0] + 0.010 * waves[:, 1])
+    slopes = difficulty * 0.015 * waves[:, 2:]
+    return np.column_stack([gain, slopes]).astype(np.float32)

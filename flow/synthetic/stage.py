@@ -1,0 +1,220 @@
+"""Renders a whole set of stand-in databases, with several processes, and can be resumed."""
+
+import concurrent.futures
+import csv
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import signal
+import sys
+
+import cv2
+import numpy as np
+import tqdm
+
+from flow.errors import InputError
+from flow.synthetic import trees
+from flow.synthetic.cast import SIZES, Plan, cast
+from flow.synthetic.motion import CAMERAS, play
+
+RENDERER = 1
+"""Raised whenever the same settings would give other frames."""
+
+_SETTINGS = "synthetic.json"
+_STARTED = "synthetic.unfinished.json"
+_SCRATCH = "unfinished"
+
+_README = """\
+Synthetic stand-in databases
+============================
+Every frame below is drawn by a program: no frame shows a person, and no annotation is
+taken from a real database. The folders SMIC, CASME2 and SAMM follow the layouts in which
+the owners of SMIC-HS, CASME II and SAMM distribute their data, known irregularities
+included, so that programs for the real databases can be tried out. Scores reached here
+say nothing about the real databases.
+
+face_boxes.csv    the face's box in SAMM's uncropped frames
+truth/            what was drawn, which no real database has:
+  truth.csv       one line a clip: label (0 negative, 1 positive, 2 surprise; empty for
+                  clips that the protocol drops), true onset, apex and offset, action
+                  units, largest displacement in pixels of a face of 280 x 340
+  DATABASE/SUBJECT_CLIP.npz
+                  `flow`: float16 [H, W, 2], the motion (dx, dy) from onset to apex in
+                  pixels of the frame, face box only for SAMM: the point (x, y) of the
+                  onset is at (x + dx, y + dy) in the apex. Head drift is included, blinks
+                  are not.
+synthetic.json    the settings that this tree was rendered with
+"""
+
+
+def render(
+    out: str | pathlib.Path,
+    size: str = "mini",
+    seed: int = 0,
+    difficulty: float = 1.0,
+    processes: int | None = None,
+) -> pathlib.Path:
+    """Render stand-in databases into a folder.
+
+    The result depends on `size`, `seed` and `difficulty` only. A render that was stopped
+    continues where it was; a finished one is left as it is.
+
+    Args:
+      out: a folder that is new, empty, or holds a render of the same settings.
+      size: `mini` (3 databases of 3 subjects with 8 clips) or `full` (the paper's Table 2).
+      seed: at least 0.
+      difficulty: 0 shows clear motion only; 1 adds head drift, blinks, flicker, noise and
+        stray action units in realistic amounts; larger values add more.
+      processes: how many to use; all cores if None.
+
+    Returns:
+      The folder.
+
+    Raises:
+      InputError: `out` holds something else, or a setting is out of range.
+    """
+    if size not in SIZES:
+        raise InputError(f"--size={size}: must be one of {', '.join(SIZES)}")
+    if seed < 0:
+        raise InputError(f"--seed={seed}: must be at least 0")
+    if not 0 <= difficulty <= 3:
+        raise InputError(f"--difficulty={difficulty}: must be between 0 and 3")
+    root = pathlib.Path(out)
+    settings = {
+        "about": "synthetic stand-in databases; no frame shows a person",
+        "renderer": RENDERER,
+        "size": size,
+        "seed": seed,
+        "difficulty": difficulty,
+    }
+    if _claim(root, settings):
+        return root
+
+    plans = cast(size, seed, difficulty)
+    missing = [plan for plan in plans if not (root / trees.folder(plan)).is_dir()]
+    _film(missing, root, seed, difficulty, processes, len(plans))
+    trees.write_workbooks(plans, root)
+    _write_boxes(plans, root)
+    _write_truth(plans, root)
+    (root / "README.txt").write_text(_README)
+    shutil.rmtree(root / _SCRATCH, ignore_errors=True)
+    os.replace(root / _STARTED, root / _SETTINGS)
+    return root
+
+
+def _claim(root: pathlib.Path, settings: dict) -> bool:
+    """Make the folder ours; True if it holds the finished render already."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"--out={root}: is a file; name a folder")
+    for name in (_SETTINGS, _STARTED):
+        path = root / name
+        if not path.is_file():
+            continue
+        try:
+            found = json.loads(path.read_text())
+        except ValueError:
+            raise InputError(f"{path}: unreadable; remove the folder or name another") from None
+        if found != settings:
+            other = [k for k in settings if found.get(k) != settings[k]]
+            what = ", ".join(f"{k}={found.get(k)!r} there, {settings[k]!r} asked" for k in other)
+            raise InputError(f"--out={root}: rendered with other settings ({what}); name another")
+        return name == _SETTINGS
+    if root.is_dir() and any(root.iterdir()):
+        raise InputError(f"--out={root}: not empty and no stand-in tree; name a new folder")
+    root.mkdir(parents=True, exist_ok=True)
+    (root / _STARTED).write_text(json.dumps(settings, indent=2) + "\n")
+    return False
+
+
+def truth_path(plan: Plan) -> pathlib.PurePosixPath:
+    """The file of a clip's true motion, below the root."""
+    return pathlib.PurePosixPath("truth", plan.database, f"{plan.subject}_{plan.clip}.npz")
+
+
+def _film(
+    plans: list[Plan],
+    root: pathlib.Path,
+    seed: int,
+    difficulty: float,
+    processes: int | None,
+    total: int,
+) -> None:
+    """Render clips in parallel, a few clips of one subject at a time."""
+    if not plans:
+        return
+    jobs: list[list[Plan]] = []
+    for plan in plans:
+        same = jobs and (jobs[-1][0].database, jobs[-1][0].number) == (plan.database, plan.number)
+        if same and len(jobs[-1]) < 4:
+            jobs[-1].append(plan)
+        else:
+            jobs.append([plan])
+    bar = tqdm.tqdm(
+        desc="stand-ins", total=total, initial=total - len(plans), unit="clip", file=sys.stderr
+    )
+    count = processes or len(os.sched_getaffinity(0))
+    if count == 1:
+        with bar:
+            for job in jobs:
+                bar.update(_film_some(job, root, seed, difficulty))
+        return
+    # Spawned, not forked: a forked child may inherit locks of JAX's threads.
+    pool = concurrent.futures.ProcessPoolExecutor(
+        count, multiprocessing.get_context("spawn"), _start_worker
+    )
+    with bar, pool:
+        try:
+            futures = [pool.submit(_film_some, job, root, seed, difficulty) for job in jobs]
+            for future in concurrent.futures.as_completed(futures):
+                bar.update(future.result())
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
+    cv2.setNumThreads(1)
+
+
+def _film_some(plans: list[Plan], root: pathlib.Path, seed: int, difficulty: float) -> int:
+    for plan in plans:
+        take = play(plan, seed, difficulty)
+        target = root / trees.folder(plan)
+        scratch = root / _SCRATCH / f"{plan.database}_{plan.subject}_{plan.clip}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        trees.write_frames(plan, take.frames, scratch)
+        truth = root / truth_path(plan)
+        truth.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(truth, flow=take.flow.astype(np.float16))
+        # The clip's folder appears last and whole: it says that the clip is done.
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch.rename(target)
+    return len(plans)
+
+
+def _write_boxes(plans: list[Plan], root: pathlib.Path) -> None:
+    with (root / "face_boxes.csv").open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["database", "subject", "clip", "left", "top", "width", "height"])
+        for p in plans:
+            if p.database == "samm":
+                table.writerow([p.database, p.subject, p.clip, *CAMERAS["samm"].face])
+
+
+def _write_truth(plans: list[Plan], root: pathlib.Path) -> None:
+    with (root / "truth" / "truth.csv").open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(
+            ["database", "subject", "clip", "emotion", "label", "onset", "apex", "offset"]
+            + ["action_units", "amplitude_px"]
+        )
+        for p in plans:
+            table.writerow(
+                [p.database, p.subject, p.clip, p.emotion, "" if p.label is None else p.label]
+                + [p.onset, p.apex, p.offset, p.performance.code]
+                + [f"{p.performance.amplitude:.3f}"]
+            )
