@@ -1,0 +1,185 @@
+"""Check what is on disk against the paper, before anything is built from it."""
+
+import dataclasses
+import json
+import pathlib
+import textwrap
+from typing import Literal
+
+from flow.clips import CLASSES
+from flow.databases import DATASETS, NO_CLASS, Note, Reading, read
+from flow.errors import InputError
+
+PAPER_CLIPS = {"smic": (70, 51, 43), "casme2": (88, 32, 25), "samm": (92, 26, 15)}
+"""Clips of each class in the order of `CLASSES` (Table 2 of the paper)."""
+
+PAPER_SUBJECTS = {"smic": 16, "casme2": 24, "samm": 28}
+"""Subjects of each database (Sec. 4.1 of the paper)."""
+
+_ACTIONS = {
+    "problem": "problems (kept as they are)",
+    "repair": "repairs",
+    "drop": "clips left out",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """Count the clips of a data set beside the paper's Table 2, and list every problem."""
+
+    dataset: Literal["smic", "casme2", "samm", "3db"]
+    """The data set to read; 3db is all three."""
+
+    source: pathlib.Path
+    """Folder below which the owners' folders stand."""
+
+    json: pathlib.Path | None = None
+    """File for every kept clip, repair, drop and problem."""
+
+    def run(self) -> int:
+        """Print the report; 0 where the counts equal the paper's, else 1.
+
+        Raises:
+          InputError: as `flow.databases.read`, or where the `--json` file cannot be written.
+        """
+        reading = read(self.dataset, self.source)
+        differences = compare(self.dataset, reading)
+        print(table(self.dataset, reading))
+        print()
+        ending = differences or ["counts equal the paper's Table 2"]
+        print("\n".join(listing(reading) + alarms(self.dataset, reading) + ending))
+        if self.json is not None:
+            write_json(self.json, self.dataset, self.source, reading, differences)
+        return 1 if differences else 0
+
+
+def table(dataset: str, reading: Reading) -> str:
+    """Counts of clips and subjects, each line above the paper's."""
+    lines = [("", *CLASSES, "clips", "subjects")]
+    found, paper = [], []
+    for database in DATASETS[dataset]:
+        found.append(_found(reading, database))
+        paper.append((*PAPER_CLIPS[database], PAPER_SUBJECTS[database]))
+        lines += [_line(database, found[-1]), _line("  paper", paper[-1])]
+    if len(found) > 1:
+        lines += [_line(dataset, _sum(found)), _line("  paper", _sum(paper))]
+    return "\n".join(
+        f"{name:<9}" + "".join(f"{value:>10}" for value in values) for name, *values in lines
+    )
+
+
+def _found(reading: Reading, database: str) -> tuple[int, ...]:
+    """Clips of each class, then subjects."""
+    clips = reading.counts().get(database, (0,) * len(CLASSES))
+    return (*clips, reading.subjects().get(database, 0))
+
+
+def _sum(counts: list[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(sum(column) for column in zip(*counts, strict=True))
+
+
+def _line(name: str, counts: tuple[int, ...]) -> tuple[object, ...]:
+    return (name, *counts[:-1], sum(counts[:-1]), counts[-1])
+
+
+def listing(reading: Reading) -> list[str]:
+    """Every note, summed up by action, database and reason."""
+    lines = []
+    for action, title in _ACTIONS.items():
+        notes = [note for note in reading.notes if note.action == action]
+        lines.append(f"{title}: {len(notes) or 'none'}")
+        for database, reason in dict.fromkeys((note.database, note.reason) for note in notes):
+            alike = [note for note in notes if (note.database, note.reason) == (database, reason)]
+            lines.append(f"  {database}: {len(alike)} x {reason}")
+            rows = ", ".join(_row(note) for note in alike)
+            indent = " " * 4
+            lines += textwrap.wrap(
+                rows, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+            )
+    return [*lines, ""]
+
+
+def _row(note: Note) -> str:
+    return f"{note.subject}/{note.clip} ({note.column} {note.value})"
+
+
+def alarms(dataset: str, reading: Reading) -> list[str]:
+    """What the counts do not show by themselves."""
+    return [
+        f"{database} has one subject: leave-one-subject-out on it alone needs two or more"
+        for database in DATASETS[dataset]
+        if reading.subjects().get(database) == 1
+    ]
+
+
+def compare(dataset: str, reading: Reading) -> list[str]:
+    """Lines that say how the counts differ from the paper's; empty where they do not."""
+    lines = []
+    for database in DATASETS[dataset]:
+        paper = (*PAPER_CLIPS[database], PAPER_SUBJECTS[database])
+        found = _found(reading, database)
+        names = [f"{name} clips" for name in CLASSES] + ["subjects"]
+        different = [
+            f"  {database}: {count} {name}, the paper has {expected} ({count - expected:+d})"
+            for name, count, expected in zip(names, found, paper, strict=True)
+            if count != expected
+        ]
+        lost = [
+            note
+            for note in reading.notes
+            if (note.database, note.action) == (database, "drop") and note.reason != NO_CLASS
+        ]
+        if different:
+            lines += different
+            lines += [f"    left out: {note.subject}/{note.clip}: {note.reason}" for note in lost]
+    if not lines:
+        return []
+    return ["counts DIFFER from the paper's Table 2:", *lines]
+
+
+def write_json(
+    path: pathlib.Path,
+    dataset: str,
+    source: pathlib.Path,
+    reading: Reading,
+    differences: list[str],
+) -> None:
+    """Write everything the report says, for machines.
+
+    Keys: `dataset`, `source`, `counts` and `paper` (by database: the classes and `subjects`),
+    `differences`, `clips` (database, subject, clip, label 0 to 2, class, emotion, onset, apex
+    or null, offset), `repairs`, `drops` and `problems` (the fields of `Note`).
+    """
+    names = (*CLASSES, "subjects")
+    databases = DATASETS[dataset]
+    content = {
+        "dataset": dataset,
+        "source": str(source),
+        "counts": {d: dict(zip(names, _found(reading, d), strict=True)) for d in databases},
+        "paper": {
+            d: dict(zip(names, (*PAPER_CLIPS[d], PAPER_SUBJECTS[d]), strict=True))
+            for d in databases
+        },
+        "differences": [line.strip() for line in differences],
+        "clips": [
+            {
+                "database": clip.database,
+                "subject": clip.subject,
+                "clip": clip.name,
+                "label": clip.label,
+                "class": CLASSES[clip.label],
+                "emotion": clip.emotion,
+                "onset": clip.onset,
+                "apex": clip.apex,
+                "offset": clip.offset,
+            }
+            for clip in reading.clips
+        ],
+    }
+    for action, key in (("repair", "repairs"), ("drop", "drops"), ("problem", "problems")):
+        content[key] = [dataclasses.asdict(n) for n in reading.notes if n.action == action]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
+    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        raise InputError(f"--json={path}: not a file that can be written: name another") from None

