@@ -1,0 +1,328 @@
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import cv2
+import numpy as np
+import openpyxl
+import pytest
+from scipy import ndimage
+
+import flow.build
+from flow import shards
+from flow.__main__ import main
+from flow.build import Build, build
+from flow.color import flow_to_color
+from flow.errors import InputError
+from flow.frames import read_face
+from flow.lock import hold
+from flow.tvl1 import tvl1
+
+RECORD = {"image", "flow", "label", "database", "subject", "clip", "onset", "apex", "offset", "box"}
+"""All that a record holds: no frame."""
+
+
+def _frames(seed, n, size=32):
+    """A texture on a bright ground that moves right for two frames, then back."""
+    rng = np.random.default_rng(seed)
+    texture = ndimage.gaussian_filter(rng.normal(size=(size, size)), 2)
+    texture = 128 + 100 * texture / np.abs(texture).max()
+    shifts = np.interp(np.arange(n), [0, 2, n], [0, 0.25, 0])
+    return [
+        ndimage.shift(texture, (0, s), order=1, mode="nearest").astype(np.uint8) for s in shifts
+    ]
+
+
+def _workbook(path, rows):
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Four clips of CASME II and one of SMIC in their owners' layouts."""
+    source = tmp_path_factory.mktemp("source")
+    header = ["Subject", "Filename", "ApexFrame", "OnsetFrame", "OffsetFrame"]
+    rows = [[*header, "Action Units", "Estimated Emotion"]]
+    for i, emotion in enumerate(["happiness", "disgust", "surprise", "repression"]):
+        subject, clip = f"{1 + i // 2:02}", f"EP01_0{i}"
+        rows.append([subject, clip, 13, 11, 15, "4", emotion])
+        folder = source / "CASME2" / "Cropped" / f"sub{subject}" / clip
+        folder.mkdir(parents=True)
+        for number, image in enumerate(_frames(i, 5), 11):
+            cv2.imwrite(str(folder / f"reg_img{number}.png"), image)
+    _workbook(source / "CASME2" / "CASME2-coding-20140508.xlsx", rows)
+    folder = source / "SMIC_all_cropped" / "HS" / "s1" / "micro" / "negative" / "s1_ne_01"
+    folder.mkdir(parents=True)
+    for number, image in enumerate(_frames(9, 4), 559757):
+        cv2.imwrite(str(folder / f"reg_image{number}.bmp"), image)
+    return source
+
+
+@pytest.fixture
+def source(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "source")
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    return tmp_path / "data"
+
+
+def _cheapen(patch):
+    """Put in a flow that costs nothing and depends on every pixel; returns the pairs seen."""
+    pairs = []
+
+    def cheap(onsets, apexes, parameters, backend):
+        pairs.extend(onsets)
+        difference = apexes.astype(np.float32) - onsets
+        return np.stack([difference, onsets.astype(np.float32)], -1)
+
+    patch.setattr(flow.build, "tvl1", cheap)
+    return pairs
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    return _cheapen(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def built_once(made, tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        _cheapen(patch)
+        build("casme2", made, data_dir, backend="opencv")
+    return data_dir
+
+
+@pytest.fixture
+def built(built_once, data_dir):
+    """CASME II as the quick flow and the OpenCV backend make it."""
+    return shutil.copytree(built_once, data_dir)
+
+
+def _records(dataset, data_dir):
+    digests = []
+    for record in shards.open_shards(dataset, data_dir):
+        digest = hashlib.sha256()
+        for name in sorted(record):
+            digest.update(np.asarray(record[name]).tobytes())
+        digests.append((record["subject"], record["clip"], digest.hexdigest()))
+    return digests
+
+
+def test_a_record_holds_the_flow_between_onset_and_apex(source, data_dir):
+    lines = build("casme2", source, data_dir, backend="opencv")
+    assert lines == [f"casme2: 4 clips, written to {data_dir}/flow_images/casme2/1.0.0"]
+    opened = shards.open_shards("casme2", data_dir)
+    assert [record["clip"] for record in opened] == ["EP01_00", "EP01_01", "EP01_02", "EP01_03"]
+    assert [record["label"] for record in opened] == [1, 0, 2, 0]
+
+    record = opened[2]
+    assert set(record) == RECORD
+    assert (record["onset"], record["apex"], record["offset"]) == (11, 13, 15)
+    assert (record["database"], record["subject"]) == ("casme2", "sub02")
+    assert record["box"].tolist() == [0, 0, 0, 0]
+    folder = source / "CASME2" / "Cropped" / "sub02" / "EP01_02"
+    onset, apex = (read_face(folder / f"reg_img{number}.png", None) for number in (11, 13))
+    (wanted,) = tvl1(onset[None], apex[None], backend="opencv")
+    assert np.array_equal(record["flow"], wanted)
+    assert np.array_equal(record["image"], flow_to_color(wanted))
+
+    metadata = opened.metadata["casme2"]
+    assert metadata["backend"] == "opencv"
+    assert metadata["made_by"].startswith("opencv 5")
+    assert metadata["parameters"]["nscales"] == 5
+    assert metadata["clips"] == 4
+    assert len(metadata["fingerprint"]) == 64
+    assert sorted(path.name for path in data_dir.iterdir()) == [".lock", "flow_images"]
+
+
+def test_the_apex_of_smic_is_found(source, data_dir, quick):
+    build("smic", source, data_dir, backend="opencv")
+    (record,) = shards.open_shards("smic", data_dir)
+    assert (record["onset"], record["apex"], record["offset"]) == (559757, 559759, 559760)
+
+
+def test_frames_that_are_not_cropped_take_the_box_of_the_file(source, data_dir, quick, monkeypatch):
+    monkeypatch.setattr(flow.build, "find_face", lambda image: None)
+    shutil.move(source / "CASME2" / "Cropped", source / "CASME2" / "CASME2_RAW_selected")
+    for path in (source / "CASME2").glob("CASME2_RAW_selected/*/*/*.png"):
+        image = np.full((60, 90), 7, np.uint8)
+        image[20:52, 40:72] = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(path.with_name(path.name.removeprefix("reg_"))), image)
+        path.unlink()
+    boxes = source / "face_boxes.csv"
+    header = "database,subject,clip,left,top,width,height\n"
+    rows = [f"casme2,sub{1 + i // 2:02},EP01_0{i},40,20,32,32\n" for i in range(4)]
+
+    boxes.write_text(header + "".join(rows[:3]))
+    with pytest.raises(InputError, match=r"img11\.png: no face found.*--boxes.*clip EP01_03"):
+        build("casme2", source, data_dir, backend="opencv")
+    boxes.write_text(header + "".join(rows))
+    build("casme2", source, data_dir, backend="opencv")
+    record = shards.open_shards("casme2", data_dir)[0]
+    assert record["box"].tolist() == [40, 20, 32, 32]
+    assert record["flow"][..., 1].min() > 7  # nothing but the face was seen
+
+    elsewhere = boxes.rename(source.parent / "mine.csv")
+    boxes.write_text(header)
+    assert Build("casme2", source, data_dir, elsewhere, "opencv").run() == 0  # the same boxes
+
+
+def test_a_stopped_build_continues_and_gives_the_same_records(
+    source, built, tmp_path, quick, monkeypatch
+):
+    data_dir = tmp_path / "stopped"
+    cheap = flow.build.tvl1
+
+    def stop(*arguments):
+        if len(quick) == 2:
+            raise KeyboardInterrupt
+        return cheap(*arguments)
+
+    monkeypatch.setattr(flow.build, "tvl1", stop)
+    monkeypatch.setattr(flow.build.os, "sched_getaffinity", lambda _: {0})
+    with pytest.raises(KeyboardInterrupt):
+        build("casme2", source, data_dir, backend="opencv")
+    with pytest.raises(InputError, match="no data set"):
+        shards.open_shards("casme2", data_dir)
+
+    monkeypatch.setattr(flow.build, "tvl1", cheap)
+    build("casme2", source, data_dir, backend="opencv")
+    assert len(quick) == 4
+    assert _records("casme2", data_dir) == _records("casme2", built)
+
+
+SLOW_COMMAND = """
+import os, sys, time
+import numpy as np
+import flow.build
+from flow.__main__ import main
+
+def slow(onsets, apexes, parameters, backend):
+    time.sleep(0.3)
+    difference = apexes.astype(np.float32) - onsets
+    return np.stack([difference, onsets.astype(np.float32)], -1)
+
+flow.build.tvl1 = slow
+os.sched_getaffinity = lambda _: {0}
+sys.exit(main())
+"""
+"""`python -m flow` with a flow that takes its time and no processor."""
+
+
+def test_a_killed_command_continues_and_gives_the_same_records(source, built, tmp_path):
+    data_dir = tmp_path / "killed"
+    command = [
+        *(sys.executable, "-c", SLOW_COMMAND, "build", "--dataset=casme2", f"--source={source}"),
+        *(f"--data_dir={data_dir}", "--backend=opencv"),
+    ]
+
+    def finished():
+        return len(list(data_dir.glob(".building/casme2/*.npz")))
+
+    def stop_at(clips, signal_number):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while finished() < clips and process.poll() is None:
+                time.sleep(0.02)
+            process.send_signal(signal_number)
+            error = process.stderr.read()
+        return process.returncode, error
+
+    code, error = stop_at(1, signal.SIGINT)
+    assert code == 130
+    assert "the same command continues" in error
+    assert "Traceback" not in error
+    code, _ = stop_at(finished() + 1, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert 2 <= finished() < 4
+
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "casme2: 4 clips, written to" in done.stdout
+    assert _records("casme2", data_dir) == _records("casme2", built)
+
+
+def test_a_data_set_that_stands_is_kept_wherever_its_source_stands(source, built, quick):
+    moved = source.rename(source.parent / "moved")
+    for backend in ("opencv", "auto"):  # auto takes what any backend has made
+        assert "already in" in build("casme2", moved, built, backend=backend)[0]
+    assert not quick
+
+
+def test_a_damaged_data_set_is_made_again(source, built, quick):
+    records = _records("casme2", built)
+    (shard,) = shards.folder("casme2", built).glob("*.array_record-*")
+    shard.unlink()
+    assert "written to" in build("casme2", source, built, backend="opencv")[0]
+    assert _records("casme2", built) == records
+
+
+def test_a_data_set_of_other_frames_is_refused_and_left(source, built):
+    records = _records("casme2", built)
+    frame = source / "CASME2" / "Cropped" / "sub01" / "EP01_00" / "reg_img13.png"
+    cv2.imwrite(str(frame), _frames(77, 1)[0])
+    with pytest.raises(InputError, match="made with other frames, annotations or boxes"):
+        build("casme2", source, built)
+    assert _records("casme2", built) == records
+
+
+def test_a_data_set_of_another_backend_is_refused_where_one_is_asked_for(
+    source, built, monkeypatch
+):
+    monkeypatch.setattr(flow.build, "resolve_backend", lambda backend: backend)
+    monkeypatch.setattr(flow.build, "describe_backend", lambda backend: "jax")
+    with pytest.raises(InputError, match=r"another backend \(opencv there\)"):
+        build("casme2", source, built, backend="jax")
+
+
+def test_a_truncated_frame_is_named_and_what_was_done_is_kept(source, data_dir, quick):
+    frame = source / "CASME2" / "Cropped" / "sub02" / "EP01_03" / "reg_img13.png"
+    whole = frame.read_bytes()
+    frame.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"EP01_03/reg_img13\.png"):
+        build("casme2", source, data_dir, backend="opencv")
+    done = len(quick)
+    frame.write_bytes(whole)
+    build("casme2", source, data_dir, backend="opencv")
+    assert len(quick) == 4
+    assert done <= 3
+
+
+def test_two_builds_do_not_write_to_one_folder(source, data_dir):
+    with hold(data_dir), pytest.raises(InputError, match="in use by process"):
+        build("casme2", source, data_dir)
+
+
+def test_too_small_a_disk_is_told_before_anything_is_computed(source, data_dir, monkeypatch, quick):
+    monkeypatch.setattr(flow.build.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=0))
+    with pytest.raises(InputError, match="0 MiB are free"):
+        build("casme2", source, data_dir, backend="opencv")
+    assert not quick
+
+
+@pytest.mark.parametrize(
+    "arguments, words", [([], ["check", "build"]), (["build"], ["--data_dir", "--boxes"])]
+)
+def test_the_help_names_the_flags(arguments, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["flow", *arguments, "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in words)
+
+
+def test_a_foreseen_failure_is_one_line_and_a_non_zero_exit(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["flow", "build", "--dataset=smic", f"--source={tmp_path / 'none'}"]
+    )
+    with pytest.raises(SystemExit, match="^error: .*no such folder.*$"):
+        main()
