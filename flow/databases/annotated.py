@@ -21,6 +21,9 @@ COLUMNS = {
     "emotion": ("estimatedemotion", "emotion"),
 }
 
+Subjects = dict[int, dict[str, pathlib.Path]]
+"""By the subject's number, the clips' folders by name."""
+
 NEAR = 2
 """How many frames away a frame may be that stands in for one that is not on disk."""
 
@@ -62,10 +65,10 @@ def read(layout: Layout, source: pathlib.Path, found: list[folders.Folder]) -> R
             f" up to {folders.LEVELS} levels below: put the owners' workbook there"
         )
     rows = workbooks.rows(workbook, COLUMNS, layout.sheet)
-    root = _root(layout, source, found, workbook, rows)
+    root, subjects = _root(layout, source, found, workbook, rows)
     collector = Collector(layout.database)
     for row in rows:
-        _Row(layout, root, collector, row).read()
+        _Row(layout, root, subjects, collector, row).read()
     return collector.reading()
 
 
@@ -75,11 +78,16 @@ def _root(
     found: list[folders.Folder],
     workbook: pathlib.Path,
     rows: list[workbooks.Row],
-) -> folders.Root:
-    """The folder of subject folders that holds the workbook's clips."""
+) -> tuple[folders.Root, Subjects]:
+    """The folder that holds the workbook's clips, with the clips' folders by subject."""
     roots = []
     for folder in found:
-        subjects = folders.subjects(folder.folders, layout.subject_folder)
+        subjects: Subjects = {
+            number: {
+                name: clip for path in paths for name, clip in folders.listing(path)[0].items()
+            }
+            for number, paths in folders.subjects(folder.folders, layout.subject_folder).items()
+        }
         clips = [
             clip
             for row in rows
@@ -87,22 +95,29 @@ def _root(
         ]
         if clips:
             cropped = folders.is_cropped(folder.parts, folders.frames(clips[0]))
-            roots.append(folders.Root(folder.path, subjects, cropped, len(clips)))
+            roots.append((folders.Root(folder.path, cropped, len(clips)), subjects))
     if not roots:
         raise InputError(
             f"--source={source}: no clip of {workbook.name} ({layout.folder_example}) in it or up"
             f" to {folders.LEVELS} levels below: put the {layout.title} frames there"
         )
-    return folders.choose(roots)
+    root = folders.choose([root for root, _ in roots])
+    return root, dict(roots)[root]
 
 
 class _Row:
     """One row of the workbook on its way to a clip, or to the note that says why not."""
 
     def __init__(
-        self, layout: Layout, root: folders.Root, collector: Collector, row: workbooks.Row
+        self,
+        layout: Layout,
+        root: folders.Root,
+        subjects: Subjects,
+        collector: Collector,
+        row: workbooks.Row,
     ) -> None:
-        self.layout, self.root, self.collector, self.row = layout, root, collector, row
+        self.layout, self.root, self.subjects = layout, root, subjects
+        self.collector, self.row = collector, row
         number = _number(row["subject"])
         self.subject = (
             printable(row["subject"]) if number is None else layout.subject.format(number)
@@ -158,7 +173,7 @@ class _Row:
         """The clip's folder; found among those on disk, never by joining the row's text."""
         if re.search(r"[/\\]|^\.*$", self.name):
             return self.note("drop", "clip", self.name, "the name is a path and not a folder")
-        subject = self.root.subjects.get(_number(self.row["subject"]), {})
+        subject = self.subjects.get(_number(self.row["subject"]), {})
         folder = folders.pick(self.name, subject)
         if folder is None:
             return self.note("drop", "folder", self.name, "the clip's folder is not on disk")
@@ -179,7 +194,7 @@ class _Row:
                 "drop", "onset", f"{onset} > {offset}", "the onset is after the offset"
             )
         if onset not in frames:
-            nearest = min(frames, key=lambda n: abs(n - onset), default=None)
+            nearest = min(frames, key=lambda n: (abs(n - onset), n < onset), default=None)
             if nearest is None or abs(nearest - onset) > NEAR or nearest > offset:
                 return self.note("drop", "onset", onset, "the onset frame is not on disk")
             reason = "the onset frame is not on disk: the nearest one is taken"

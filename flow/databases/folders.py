@@ -71,20 +71,17 @@ def listing(path: pathlib.Path) -> tuple[dict[str, pathlib.Path], dict[str, path
     return folders, files
 
 
-def subjects(folders: dict[str, pathlib.Path], pattern: str) -> dict[int, dict[str, pathlib.Path]]:
-    """For each subject's number, the folders in the subject's folder by name.
+def subjects(folders: dict[str, pathlib.Path], pattern: str) -> dict[int, list[pathlib.Path]]:
+    """The subjects' folders by number: those whose whole name matches.
 
-    A subject's folder is one whose whole name matches; the pattern's group is the number.
-    Where two spellings of one number stand side by side (`s1`, `s01`), both are the
-    subject's and the first one's folders come first.
+    The pattern's group is the number. A number has several folders where two spellings of
+    it (`s1`, `s01`) stand side by side.
     """
-    found: dict[int, dict[str, pathlib.Path]] = {}
+    found: dict[int, list[pathlib.Path]] = {}
     for name, path in folders.items():
         match = re.fullmatch(pattern, name, re.IGNORECASE)
         if match:
-            below = found.setdefault(int(match[1]), {})
-            for child, child_path in listing(path)[0].items():
-                below.setdefault(child, child_path)
+            found.setdefault(int(match[1]), []).append(path)
     return found
 
 
@@ -140,7 +137,6 @@ class Root:
     """A folder that may hold a database's clips."""
 
     path: pathlib.Path
-    subjects: dict[int, dict[str, pathlib.Path]]
     cropped: bool
     clips: int
     """How many of the clips looked for are in it."""

@@ -25,21 +25,19 @@ def read(source: pathlib.Path, found: list[folders.Folder]) -> Reading:
     """
     roots = []
     for folder in found:
-        subjects = folders.subjects(folder.folders, _SUBJECT)
-        clips = [clip for number in subjects for _, clip in _clips(subjects[number])]
+        clips = _clips(folder.folders)
         if clips and _camera(folder.parts) == "HS":
-            cropped = folders.is_cropped(folder.parts, folders.frames(clips[0]))
-            roots.append(folders.Root(folder.path, subjects, cropped, len(clips)))
+            cropped = folders.is_cropped(folder.parts, folders.frames(clips[0][2]))
+            roots.append((folders.Root(folder.path, cropped, len(clips)), clips))
     if not roots:
         raise InputError(
             f"--source={source}: no SMIC-HS clip (HS/s1/micro/negative/s1_ne_01) in it or up to"
             f" {folders.LEVELS} levels below: put the owners' HS folder there"
         )
-    root = folders.choose(roots)
+    root = folders.choose([root for root, _ in roots])
     collector = Collector("smic")
-    for number, below in root.subjects.items():
-        for emotion, path in _clips(below):
-            _read_clip(collector, root, f"s{number:02d}", emotion, path)
+    for subject, emotion, path in dict(roots)[root]:
+        _read_clip(collector, root, subject, emotion, path)
     return collector.reading()
 
 
@@ -52,16 +50,16 @@ def _camera(parts: tuple[str, ...]) -> str:
     return "HS"
 
 
-def _clips(below: dict[str, pathlib.Path]) -> list[tuple[str, pathlib.Path]]:
-    """Emotion and folder of a subject's micro-expression clips."""
-    micro = folders.pick("micro", below)
-    if micro is None:
-        return []
+def _clips(below: dict[str, pathlib.Path]) -> list[tuple[str, str, pathlib.Path]]:
+    """Subject, emotion and folder of the micro-expression clips of all subjects' folders."""
     return [
-        (emotion.lower(), clip)
-        for emotion, path in folders.listing(micro)[0].items()
+        (f"s{number:02d}", emotion.lower(), clip)
+        for number, paths in folders.subjects(below, _SUBJECT).items()
+        for path in paths
+        if (micro := folders.pick("micro", folders.listing(path)[0]))
+        for emotion, emotion_path in folders.listing(micro)[0].items()
         if emotion.lower() in CLASSES
-        for clip in folders.listing(path)[0].values()
+        for clip in folders.listing(emotion_path)[0].values()
     ]
 
 

@@ -89,35 +89,31 @@ def _plain(value: object) -> str:
 
 def _cells(path: pathlib.Path, sheet: str | None) -> dict[str, list[tuple[object, ...]]]:
     """Values of all sheets, or of the one asked for, by the sheet's title."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InputError(f"{path}: not a readable .xlsx workbook ({error}): {_CURE}") from None
-    if size > MAX_BYTES:
-        raise InputError(f"{path}: unpacks to {size} bytes, more than {MAX_BYTES}: {_CURE}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # styles and extensions that openpyxl does not know
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-            try:
-                titles = {ws.title: ws for ws in book.worksheets}
-                wanted = [t for t in titles if sheet is None or t.strip().lower() == sheet.lower()]
+    with open(path, "rb") as file:  # opened here, since openpyxl leaves it open where it fails
+        try:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise InputError(f"{path}: not a readable .xlsx workbook ({error}): {_CURE}") from None
+        if size > MAX_BYTES:
+            raise InputError(f"{path}: unpacks to {size} bytes, more than {MAX_BYTES}: {_CURE}")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # styles and extensions openpyxl does not know
+                book = openpyxl.load_workbook(
+                    file, read_only=True, data_only=True, keep_links=False
+                )
+                titles = [page.title for page in book.worksheets]
                 cells = {
-                    title: list(
-                        titles[title].iter_rows(
-                            max_row=MAX_ROWS, max_col=MAX_COLUMNS, values_only=True
-                        )
+                    page.title: list(
+                        page.iter_rows(max_row=MAX_ROWS, max_col=MAX_COLUMNS, values_only=True)
                     )
-                    for title in wanted
+                    for page in book.worksheets
+                    if sheet is None or page.title.strip().lower() == sheet.lower()
                 }
-            finally:
-                book.close()
-    except PermissionError:
-        raise
-    except Exception as error:  # a damaged file leaks many exception types from openpyxl
-        kind = type(error).__name__
-        raise InputError(f"{path}: not a readable .xlsx workbook ({kind}): {_CURE}") from None
+        except Exception as error:  # a damaged file leaks many exception types from openpyxl
+            kind = type(error.__cause__ or error).__name__
+            raise InputError(f"{path}: not a readable .xlsx workbook ({kind}): {_CURE}") from None
     if not cells:
         names = ", ".join(printable(title) for title in titles) or "none"
         raise InputError(f"{path}: no sheet {sheet or ''!r}; sheets found: {names}: {_CURE}")
