@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -50,7 +51,7 @@ class Take:
     """A rendered clip."""
 
     frames: list[np.ndarray]
-    """UInt8 [H, W] grey or [H, W, 3] BGR images, onset to offset."""
+    """UInt8 [H, W] grey or [H, W, 3] BGR images, in the order asked for."""
     flow: np.ndarray
     """Float32 [H, W, 2]: true motion (dx, dy) onset to apex in frame pixels, of the face box
     where the camera shows more than the face."""
@@ -73,13 +74,15 @@ def _canvas(
     return who, image[..., 0:1].copy() if camera.grey else np.ascontiguousarray(image[..., ::-1])
 
 
-def play(plan: Plan, seed: int, difficulty: float) -> Take:
+def play(plan: Plan, seed: int, difficulty: float, numbers: Sequence[int] | None = None) -> Take:
     """Render a clip.
 
     Args:
       plan: what to play.
       seed: the render's seed.
       difficulty: scales drift, blinks, flicker and noise; 0 has none of them.
+      numbers: the frame numbers to render; onset to offset if None. A frame is the same
+        whichever others are rendered.
 
     Returns:
       Frames and true motion. The motion holds exactly between the onset's and the apex's
@@ -99,10 +102,11 @@ def play(plan: Plan, seed: int, difficulty: float) -> Take:
     drifts = _drifts(plan, difficulty, rng)
     eyelids = _eyelids(plan, difficulty, rng)
     lights = _lights(plan, difficulty, rng)
-    grain = 1.6 * difficulty
+    grain = np.float32(1.6 * difficulty)
 
     frames = []
-    for k in range(len(plan.frames)):
+    for number in plan.frames if numbers is None else numbers:
+        k = number - plan.onset
         source = _inverse(peak, float(strengths[k]), drifts[k], x, y, camera)
         image = _sample(canvas, source, camera)
         if eyelids[k] < 1:
@@ -111,15 +115,17 @@ def play(plan: Plan, seed: int, difficulty: float) -> Take:
         light = gain + across * (x - 140) / 280 + down * (y - 170) / 340
         image = image * (255 * light)[..., None]
         if grain:
-            image = image + grain * rng.standard_normal(image.shape, np.float32)
+            noise = generator(seed, plan.database, plan.number, plan.clip, "noise", number)
+            image = image + grain * noise.standard_normal(image.shape, np.float32)
         frame = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         frames.append(frame[..., 0] if camera.grey else frame)
 
     a = plan.apex - plan.onset
     flow = np.stack(_rigid(x + peak[..., 0], y + peak[..., 1], drifts[a]), -1)
     flow = (flow - np.stack([x, y], -1)) * np.float32(s)
-    l, t, w, h = camera.face
-    return Take(frames, flow[t : t + h, l : l + w].astype(np.float32))
+    left, top, width, height = camera.face
+    flow = flow[top : top + height, left : left + width]
+    return Take(frames, flow.astype(np.float32))
 
 
 def _sample(

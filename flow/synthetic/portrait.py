@@ -74,9 +74,8 @@ class _Painter:
         level = marks.eye + 18
         up = np.clip((level - y) / (level + 32), 0, 1)
         down = np.clip((y - level) / (marks.chin - level), 0, 1)
-        power = 2.1 + 1.3 * who.jaw
         skull = np.sqrt(np.maximum(1 - up**2.4, 0))
-        jaw = np.maximum(1 - down**power, 0) ** (0.62 - 0.08 * who.jaw)
+        jaw = np.sqrt(np.maximum(1 - down ** (1.9 + 1.1 * who.jaw), 0)) * (1 - 0.10 * down)
         return (who.face_half * np.where(y < level, skull, jaw)).astype(np.float32)
 
     def _head_mask(self) -> _Plane:
@@ -126,7 +125,10 @@ class _Painter:
     def _height(self) -> _Plane:
         who, marks, bump = self.who, self.marks, self._bump
         age = who.age
-        ratio = np.clip(self.side / np.maximum(self.half, 1), 0, 0.995)
+        # The skull's own width, a little longer than the outline: else the chin gets a ridge.
+        level = marks.eye + 18
+        half = self._half_width(np.minimum(self.y, level + 0.88 * (self.y - level)))
+        ratio = np.clip(self.side / np.maximum(half, 1), 0, 0.97)
         lengthwise = np.clip((self.y - 165) / 190, -1, 1)
         z = 62 * np.sqrt(1 - ratio**2.3) * np.sqrt(np.maximum(1 - 0.55 * lengthwise**2, 0.05))
 
@@ -159,7 +161,7 @@ class _Painter:
         z += 5.0 * np.exp(-(((self.y - (line + lower) / 2) / (0.7 * who.lip_full)) ** 2)) * inside
         z -= 4.0 * np.exp(-(((self.y - line) / 2.0) ** 2)) * inside
         z -= 4.5 * bump(0, marks.mouth + 1.25 * who.lip_full + 9, 24, 5)
-        z -= 2.5 * bump(marks.mouth_half + 4, marks.mouth + 2, 5, 7)
+        z -= 1.6 * bump(marks.mouth_half + 4, marks.mouth + 1, 5, 6)
         z += 8.5 * bump(0, marks.chin - 24, 26, 17)
 
         # Folds: nose to mouth, forehead, between the brows.
@@ -268,12 +270,11 @@ class _Painter:
         tilt = -who.tilt * across
         y = self.y - marks.eye - tilt
         t = np.clip(np.abs(across), 0, 1)
-        opened = who.eye_open * self.eyelids
         arch = (1 - np.clip(np.abs(across + 0.12), 0, 1.2) ** 2.3).clip(0) ** 0.75
         sag = (1 - np.clip(np.abs(across - 0.1), 0, 1.2) ** 2.4).clip(0) ** 0.85
         low = 0.62 * who.eye_open * sag
         high = low - (low + 1.05 * who.eye_open * arch) * self.eyelids
-        gap = _smooth(y - high, 0.7) * _smooth(low - y, 0.7) * _smooth(1 - t, 0.04)
+        gap = _smooth(y - high, 0.7) * _smooth(low - y, 0.7) * _smooth(1 - np.abs(across), 0.04)
 
         radius = np.hypot(self.side - marks.eye_apart, self.y - marks.eye + 1.0)
         white = 0.80 - 0.22 * t**2 - 0.30 * np.exp(-np.maximum(y - high, 0) / 2.4)
@@ -358,31 +359,32 @@ class _Painter:
 
     def _hair(self, image: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
         who, marks = self.who, self.marks
-        drift = self._noise((26, 2.6), (7, 1.2))
         part = marks.middle + 34 * who.parting
         away = np.abs(self.x - part)
-        dome = np.sqrt(np.maximum(1 - (self.side / (who.face_half + 17)) ** 2, 0))
-        top = marks.eye + 10 - (marks.eye + 46) * dome
-        brim = who.hairline + 0.0042 * away**2 * (0.5 + who.fringe) + drift
-        temple = (
-            who.face_half - 7 - 16 * who.fringe * _smooth(marks.mouth - self.y, 90) + 0.6 * drift
-        )
-        falls = marks.eye + 6 + 230 * max(who.fringe - 0.3, 0)
-        over = np.maximum(
-            _smooth(brim - self.y, 3.0),
-            _smooth(self.side - temple, 2.5) * _smooth(falls - self.y + 2 * drift, 10),
-        )
-        skull = _smooth(who.face_half + 15 + 8 * who.fringe - self.side + drift, 4)
-        cover = over * skull * _smooth(self.y - top + drift, 4)
 
         # Strands run away from the parting: noise sheared along the way they fall.
-        height, width = self.x.shape
         strands = self.rng.standard_normal((64, 1024), np.float32)
         strands = cv2.GaussianBlur(strands, (0, 0), sigmaX=1.1, sigmaY=9) * 3
         bearing = np.arctan2(self.x - part, self.y + 60)
         u = (bearing / np.pi * 0.5 + 0.5) * 1023 * 1.6 % 1023
         v = np.clip(np.hypot(self.x - part, self.y + 60) / 6, 0, 63)
         texture = cv2.remap(strands, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
+        ragged = 1.3 * texture + self._noise((26, 2.0))
+
+        # Hair frames the forehead, falls beside the cheeks as far as the fringe goes.
+        lean = 1 - 0.18 * who.fringe * np.sign(who.parting) * np.tanh(self.from_middle / 30)
+        wide = who.face_half - 6 - 15 * who.fringe
+        high = (marks.eye + 24 - who.hairline) / lean
+        across = np.abs(self.from_middle) / wide
+        above = np.maximum(marks.eye + 24 - self.y, 0) / high
+        frame = (across**2.7 + above**2.7) ** (1 / 2.7)
+        over = _smooth((frame - 1) * wide + ragged, 2.5)
+        falls = marks.eye + 4 + 260 * max(who.fringe - 0.35, 0) + 2.5 * texture
+        over *= _smooth(falls - self.y, 8)
+        dome = np.sqrt(np.maximum(1 - (self.side / (who.face_half + 17)) ** 2, 0))
+        top = marks.eye + 10 - (marks.eye + 46) * dome
+        skull = _smooth(who.face_half + 12 + 9 * who.fringe - self.side + ragged, 3)
+        cover = over * skull * _smooth(self.y - top + ragged, 3)
         light = 0.75 + 0.30 * texture + 0.55 * np.exp(-(((self.y - 8 - 0.002 * away**2) / 22) ** 2))
         color = np.asarray(who.hair, np.float32) * np.clip(light, 0.25, 2.4)[..., None] + 0.015
         # Its shadow on the forehead.
@@ -395,7 +397,7 @@ class _Painter:
         wall = who.wall * (
             1 + 0.12 * self.from_middle / 280 * who.light[0] - 0.0004 * (self.y - 100)
         )
-        wall = wall + self._noise((70, 0.012), (3, 0.006))
+        wall = wall + self._noise((70, 0.006), (3, 0.006))
         image = wall[..., None] * np.asarray((1.0, 0.99, 0.96), np.float32)
         # Neck and shirt.
         neck = _smooth(62 + 0.05 * np.maximum(self.y - marks.chin, 0) ** 1.5 - self.side, 3)
@@ -406,7 +408,7 @@ class _Painter:
         skin = np.asarray(who.skin, np.float32) * tone[..., None]
         image = image + (skin - image) * neck[..., None]
         slope = marks.chin + 16 + 0.12 * self.side + 34 * np.exp(-((self.side / 44) ** 2))
-        shirt = _smooth(self.y - slope, 2.0) * _smooth(240 - self.side, 12)
+        shirt = _smooth(self.y - slope, 2.0) * _smooth(400 - self.side, 12)
         weave = 1 + self._noise((18, 0.08), (4, 0.05), (1.5, 0.05))
         cloth = np.asarray(who.shirt, np.float32) * (weave * 0.8)[..., None]
         return image + (cloth - image) * shirt[..., None]

@@ -26,6 +26,11 @@ _SETTINGS = "synthetic.json"
 _STARTED = "synthetic.unfinished.json"
 _SCRATCH = "unfinished"
 
+_TRUTH_COLUMNS = (
+    *("database", "subject", "clip", "emotion", "label", "onset", "apex", "offset"),
+    *("action_units", "amplitude_px"),
+)
+
 _README = """\
 Synthetic stand-in databases
 ============================
@@ -208,13 +213,12 @@ def _write_boxes(plans: list[Plan], root: pathlib.Path) -> None:
 def _write_truth(plans: list[Plan], root: pathlib.Path) -> None:
     with (root / "truth" / "truth.csv").open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(
-            ["database", "subject", "clip", "emotion", "label", "onset", "apex", "offset"]
-            + ["action_units", "amplitude_px"]
-        )
+        table.writerow(_TRUTH_COLUMNS)
         for p in plans:
             table.writerow(
-                [p.database, p.subject, p.clip, p.emotion, "" if p.label is None else p.label]
-                + [p.onset, p.apex, p.offset, p.performance.code]
-                + [f"{p.performance.amplitude:.3f}"]
+                (
+                    *(p.database, p.subject, p.clip, p.emotion),
+                    *("" if p.label is None else p.label, p.onset, p.apex, p.offset),
+                    *(p.performance.code, f"{p.performance.amplitude:.3f}"),
+                )
             )

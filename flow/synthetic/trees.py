@@ -66,14 +66,18 @@ def _casme2(plans: list[Plan], root: pathlib.Path) -> None:
     sheet = book.active
     sheet.title = "Sheet1"
     sheet.append(
-        ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None]
-        + ["Action Units", "Estimated Emotion"]
+        (
+            *("Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None),
+            *("Action Units", "Estimated Emotion"),
+        )
     )
     for p in plans:
         units = p.performance.code
         sheet.append(
-            [p.number, p.clip, None, p.onset, p.written_apex, p.offset, None]
-            + [int(units) if units.isdecimal() else units, p.emotion]
+            (
+                *(p.number, p.clip, None, p.onset, p.written_apex, p.offset, None),
+                *(int(units) if units.isdecimal() else units, p.emotion),
+            )
         )
     _save(book, root / "CASME2" / "CASME2-coding-20140508.xlsx")
 
