@@ -49,7 +49,7 @@ def test_the_table_has_every_count_above_the_papers(source, capsys):
     ]
     assert rows[7:9] == [
         ["3db", "3", "3", "3", "9", "6"],
-        ["paper", *["250", "109", "83", "442", "68"]],
+        ["paper", "250", "109", "83", "442", "68"],
     ]
 
 
