@@ -324,5 +324,5 @@ def test_a_foreseen_failure_is_one_line_and_a_non_zero_exit(tmp_path, monkeypatc
     monkeypatch.setattr(
         sys, "argv", ["flow", "build", "--dataset=smic", f"--source={tmp_path / 'none'}"]
     )
-    with pytest.raises(SystemExit, match="^error: .*no such folder.*$"):
+    with pytest.raises(SystemExit, match=r"^error: .*no such folder"):
         main()
