@@ -74,11 +74,11 @@ def test_every_repair_drop_and_problem_is_printed(source, capsys, paper_of_the_t
     lines = capsys.readouterr().out.splitlines()
     for expected in (
         "problems (kept as they are): 1",
-        "    sub01/EP02_01f (frames 1 lacking)",
+        "    frames 1 lacking: sub01/EP02_01f",
         "repairs: 1",
-        "    sub01/EP03_02 (offset 8 -> 7)",
+        "    offset 8 -> 7: sub01/EP03_02",
         "clips left out: 1",
-        "    sub02/EP09_01 (emotion others)",
+        "    emotion others: sub02/EP09_01",
     ):
         assert expected in lines
 

@@ -109,6 +109,8 @@ def test_smic_is_read_from_hs_and_from_micro_only(tmp_path):
             {f"s1/micro/negative/s1_ne_0{n}": [1, 2] for n in range(1, 4)},
         )
     assert [clip.name for clip in read("smic", tmp_path).clips] == ["s01_ne_01"]
+    with pytest.raises(InputError, match="no SMIC-HS clip"):
+        read("smic", tmp_path / "SMIC_all_cropped" / "VIS")
 
 
 def test_raw_smic_clips_are_read_where_there_are_no_cropped_ones(tmp_path):
@@ -145,6 +147,14 @@ def test_another_version_of_the_workbook_is_read_by_its_columns(tmp_path):
     book.active.append(("disgust", 1, 2, 5, 8, "EP02_01f"))
     book.save(tmp_path / "CASME2_label_Ver_2.xlsx")
     assert read("casme2", tmp_path).clips[0].key == ("casme2", "sub01", "EP02_01f")
+
+
+def test_of_two_versions_of_the_workbook_the_one_of_the_counts_is_read(tmp_path):
+    path = write_casme2(tmp_path, [GOOD])
+    book = openpyxl.load_workbook(path)
+    book.active.cell(row=2, column=9).value = "happiness"
+    book.save(tmp_path / "CASME2-coding-20130101.xlsx")
+    assert read("casme2", tmp_path).clips[0].emotion == "disgust"
 
 
 def test_irregular_names_find_their_folders(tmp_path):

@@ -83,24 +83,31 @@ def _line(name: str, counts: tuple[int, ...]) -> tuple[object, ...]:
 
 
 def listing(reading: Reading) -> list[str]:
-    """Every note, summed up by action, database and reason."""
+    """Every note, summed up by action, database and reason; rows with one value together."""
     lines = []
     for action, title in _ACTIONS.items():
         notes = [note for note in reading.notes if note.action == action]
         lines.append(f"{title}: {len(notes) or 'none'}")
-        for database, reason in dict.fromkeys((note.database, note.reason) for note in notes):
-            alike = [note for note in notes if (note.database, note.reason) == (database, reason)]
+        for (database, reason), alike in _groups(notes, "database", "reason"):
             lines.append(f"  {database}: {len(alike)} x {reason}")
-            rows = ", ".join(_row(note) for note in alike)
-            indent = " " * 4
-            lines += textwrap.wrap(
-                rows, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-            )
+            for (column, value), rows in _groups(alike, "column", "value"):
+                names = ", ".join(f"{note.subject}/{note.clip}" for note in rows)
+                lines += textwrap.wrap(
+                    f"{column} {value}: {names}",
+                    100,
+                    initial_indent=" " * 4,
+                    subsequent_indent=" " * 6,
+                    break_on_hyphens=False,
+                )
     return [*lines, ""]
 
 
-def _row(note: Note) -> str:
-    return f"{note.subject}/{note.clip} ({note.column} {note.value})"
+def _groups(notes: list[Note], *fields: str) -> list[tuple[tuple[str, ...], list[Note]]]:
+    """The notes that agree in the fields, in the order of their first."""
+    groups: dict[tuple[str, ...], list[Note]] = {}
+    for note in notes:
+        groups.setdefault(tuple(getattr(note, field) for field in fields), []).append(note)
+    return list(groups.items())
 
 
 def alarms(dataset: str, reading: Reading) -> list[str]:

@@ -11,9 +11,9 @@ from flow.databases.folders import Folder
 from flow.databases.reading import printable
 from flow.errors import InputError
 
-MAX_BYTES = 32_000_000
-"""Unpacked size above which a workbook is refused: the owners' are under 1 MB, and a small
-zip file can unpack to gigabytes."""
+MAX_BYTES = 4_000_000
+"""Unpacked size above which a workbook is refused. A few hundred rows take a tenth of it, while
+openpyxl takes over a hundred times a hostile file's unpacked size in memory."""
 
 MAX_ROWS, MAX_COLUMNS, MAX_HEADER_ROW = 20_000, 64, 50
 """What is looked at of a sheet; a sheet can claim a million empty rows in a few bytes."""
