@@ -236,7 +236,7 @@ def _compute_all(jobs: list[_Job], parameters: Parameters, backend: str, total: 
     workers = len(os.sched_getaffinity(0)) if backend == "opencv" else 2
     with (
         tqdm.tqdm(
-            total=total, initial=total - len(jobs), unit="pair", desc=f"flow ({backend})"
+            total=total, initial=total - len(jobs), unit="clip", desc=f"flow ({backend})"
         ) as bar,
         _pool(workers) as pool,
     ):

@@ -7,6 +7,7 @@ array_record files; TFDS reads them without TensorFlow and without this package:
 """
 
 import contextlib
+import errno
 import json
 import operator
 import os
@@ -126,12 +127,24 @@ def write(
 
     Returns:
       The data set's folder.
+
+    Raises:
+      InputError: the disk is full.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     tfds.disable_progress_bar()
     builder = FlowImages(config=database, data_dir=scratch, records=records, metadata=metadata)
-    with contextlib.redirect_stdout(None):  # it would speak of a download
-        builder.download_and_prepare()
+    try:
+        with contextlib.redirect_stdout(None):  # it would speak of a download
+            builder.download_and_prepare()
+    except RuntimeError as error:  # how the array_record writer reports what the system refused
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            if os.strerror(code) in str(error):
+                raise InputError(
+                    f"{data_dir}: {os.strerror(code)}: free some space, "
+                    "then give the same command again"
+                ) from None
+        raise
     manifest.write(folder(database, scratch))
     final = folder(database, data_dir)
     shutil.rmtree(final, ignore_errors=True)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 
 from flow import shards
 from flow.errors import InputError
@@ -131,6 +132,17 @@ def test_a_writer_that_fails_leaves_the_earlier_data_set(data_dir):
     shards.write("casme2", _records(4), {}, data_dir, data_dir / "scratch")
     assert len(shards.open_shards("casme2", data_dir)) == 4
     assert sorted(path.name for path in data_dir.iterdir()) == ["flow_images"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
+def test_a_full_disk_is_one_line(data_dir, monkeypatch):
+    writer = array_record_module.ArrayRecordWriter
+    monkeypatch.setattr(
+        array_record_module, "ArrayRecordWriter", lambda path, options: writer("/dev/full", options)
+    )
+    with pytest.raises(InputError, match="No space left on device: free some space"):
+        shards.write("casme2", _records(5), {}, data_dir, data_dir / "scratch")
+    assert len(shards.open_shards("casme2", data_dir)) == 5
 
 
 def test_it_imports_neither_opencv_nor_jax():
