@@ -25,8 +25,6 @@ from flow.faces import find_face, read_boxes
 from flow.frames import read_face, read_grey
 from flow.tvl1 import Parameters, describe_backend, resolve_backend, tvl1
 
-_BATCH = {"opencv": 1, "jax": 64}  # pairs a call: OpenCV gains nothing from more
-
 _RECORD_BYTES = 224 * 224 * (3 + 2 * 4)
 
 
@@ -229,11 +227,8 @@ def _compute_all(jobs: list[_Job], parameters: Parameters, backend: str, total: 
     """Put down the records of all jobs; what is finished stays when one fails."""
     # The databases' clips cost differently: in an order that mixes them, the ETA holds.
     jobs = sorted(jobs, key=lambda job: job.digest)
-    size = _BATCH[backend]
+    size, workers = _batching(backend)
     batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-    # OpenCV lets go of Python's lock while it works, so threads fill the cores. XLA takes all
-    # cores by itself: its second thread reads the frames of the next batch.
-    workers = len(os.sched_getaffinity(0)) if backend == "opencv" else 2
     with (
         tqdm.tqdm(
             total=total, initial=total - len(jobs), unit="clip", desc=f"flow ({backend})"
@@ -243,6 +238,16 @@ def _compute_all(jobs: list[_Job], parameters: Parameters, backend: str, total: 
         futures = [pool.submit(_compute, batch, parameters, backend) for batch in batches]
         for future in concurrent.futures.as_completed(futures):
             bar.update(future.result())
+
+
+def _batching(backend: str) -> tuple[int, int]:
+    """Pairs a batch, and threads. OpenCV and XLA let go of Python's lock while they work."""
+    if backend == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return 64, 2  # one batch on the device while the next one's frames are read
+    return 1, len(os.sched_getaffinity(0))
 
 
 @contextlib.contextmanager
