@@ -59,6 +59,9 @@ class Performance:
     extras: tuple[str, ...]
     """Units that move a little although they belong to another emotion."""
     extra_weights: tuple[float, ...]
+    tilts: tuple[float, ...]
+    """How much more the image's right side moves than its left, for `units` then `extras`;
+    0 is even, 1 leaves the left side still."""
     amplitude: float
     """Largest displacement at the apex, pixels of a 280×340 face, 0.3 to 3."""
 
@@ -84,11 +87,14 @@ def perform(
     units = tuple(str(rng.choice(combinations, p=odds / odds.sum())).split("+"))
     weights = tuple(float(w) for w in np.exp(rng.normal(0.0, 0.25, len(units))))
     others = sorted({u for cs in EMOTIONS.values() for c in cs for u in c.split("+")} - set(units))
-    count = int(rng.binomial(2, min(0.3 * difficulty, 0.9)))
+    count = int(rng.binomial(3, min(0.35 * difficulty, 0.9)))
     extras = tuple(str(u) for u in rng.choice(others, count, replace=False))
-    extra_weights = tuple(float(w) for w in rng.uniform(0.2, 0.8, count) * min(difficulty, 2.0))
-    amplitude = temper * np.exp(rng.normal(0.45 - 0.2 * difficulty, 0.45))
-    return Performance(units, weights, extras, extra_weights, float(np.clip(amplitude, 0.3, 3.0)))
+    extra_weights = tuple(float(w) for w in rng.uniform(0.25, 0.9, count) * min(difficulty, 2.0))
+    tilts = np.clip(rng.normal(0, 0.25 * difficulty, len(units) + count), -0.8, 0.8)
+    amplitude = np.clip(temper * np.exp(rng.normal(0.5 - 0.4 * difficulty, 0.5)), 0.3, 3.0)
+    return Performance(
+        units, weights, extras, extra_weights, tuple(map(float, tilts)), float(amplitude)
+    )
 
 
 # A push: (x, y, sigma_x, sigma_y, dx, dy). x counts from the middle line in the direction
@@ -177,13 +183,14 @@ def field(
     total = np.zeros((*x.shape, 2), np.float32)
     units = performance.units + performance.extras
     weights = performance.weights + performance.extra_weights
-    for unit, weight in zip(units, weights, strict=True):
+    for unit, weight, tilt in zip(units, weights, performance.tilts, strict=True):
         sides = {"L": (1,), "R": (-1,)}.get(unit[0], (-1, 1))  # the subject's left: image right
         for side in sides:
+            share = weight * (1 + side * tilt)
             for px, py, wide, high, dx, dy in _pushes(unit.lstrip("LR"), marks):
                 across = (x - (marks.middle + side * px)) / wide
                 down = (y - py) / high
-                bump = np.exp(-0.5 * (across * across + down * down)) * weight
+                bump = np.exp(-0.5 * (across * across + down * down)) * share
                 total[..., 0] += bump * (side * dx)
                 total[..., 1] += bump * dy
     # Skin is anchored at the edge of the head: nothing moves out there.

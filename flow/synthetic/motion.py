@@ -201,7 +201,7 @@ def _strengths(plan: Plan, rng: np.random.Generator) -> Float32[np.ndarray, " T"
 def _drifts(plan: Plan, difficulty: float, rng: np.random.Generator) -> Float32[np.ndarray, "T 4"]:
     """The head's slow drift since the onset: shift x, y in pixels, turn, growth."""
     t = np.arange(len(plan.frames)) / FPS[plan.database]
-    spread = np.asarray((0.55, 0.55, 0.0022, 0.0016)) * difficulty
+    spread = np.asarray((0.7, 0.7, 0.003, 0.002)) * difficulty
     slopes = rng.normal(0, 1, 4)
     phases, speeds = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.5, 1.6, 4)
     wave = np.sin(2 * np.pi * speeds * t[:, None] + phases) - np.sin(phases)

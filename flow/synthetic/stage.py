@@ -1,6 +1,7 @@
 """Renders a whole set of stand-in databases, with several processes, and can be resumed."""
 
 import concurrent.futures
+import concurrent.futures.process
 import csv
 import json
 import multiprocessing
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import tqdm
 
+from flow import lock
 from flow.errors import InputError
 from flow.synthetic import trees
 from flow.synthetic.cast import SIZES, Plan, cast
@@ -72,7 +74,7 @@ def render(
       seed: at least 0.
       difficulty: 0 shows clear motion only; 1 adds head drift, blinks, flicker, noise and
         stray action units in realistic amounts; larger values add more.
-      processes: how many to use; all cores if None.
+      processes: how many to use; one a core if None.
 
     Returns:
       The folder.
@@ -94,9 +96,18 @@ def render(
         "seed": seed,
         "difficulty": difficulty,
     }
-    if _claim(root, settings):
+    if _is_finished(root, settings):
         return root
+    with lock.hold(root):
+        if not _is_finished(root, settings):  # by another process, in the meantime
+            (root / _STARTED).write_text(json.dumps(settings, indent=2) + "\n")
+            _render(root, size, seed, difficulty, processes)
+    return root
 
+
+def _render(
+    root: pathlib.Path, size: str, seed: int, difficulty: float, processes: int | None
+) -> None:
     plans = cast(size, seed, difficulty)
     missing = [plan for plan in plans if not (root / trees.folder(plan)).is_dir()]
     _film(missing, root, seed, difficulty, processes, len(plans))
@@ -106,11 +117,10 @@ def render(
     (root / "README.txt").write_text(_README)
     shutil.rmtree(root / _SCRATCH, ignore_errors=True)
     os.replace(root / _STARTED, root / _SETTINGS)
-    return root
 
 
-def _claim(root: pathlib.Path, settings: dict) -> bool:
-    """Make the folder ours; True if it holds the finished render already."""
+def _is_finished(root: pathlib.Path, settings: dict) -> bool:
+    """Whether the folder holds this very render, whole; an error if it holds something else."""
     if root.exists() and not root.is_dir():
         raise InputError(f"--out={root}: is a file; name a folder")
     for name in (_SETTINGS, _STARTED):
@@ -118,18 +128,16 @@ def _claim(root: pathlib.Path, settings: dict) -> bool:
         if not path.is_file():
             continue
         try:
-            found = json.loads(path.read_text())
-        except ValueError:
+            found = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):
             raise InputError(f"{path}: unreadable; remove the folder or name another") from None
         if found != settings:
             other = [k for k in settings if found.get(k) != settings[k]]
             what = ", ".join(f"{k}={found.get(k)!r} there, {settings[k]!r} asked" for k in other)
             raise InputError(f"--out={root}: rendered with other settings ({what}); name another")
         return name == _SETTINGS
-    if root.is_dir() and any(root.iterdir()):
+    if root.is_dir() and any(path.name != ".lock" for path in root.iterdir()):
         raise InputError(f"--out={root}: not empty and no stand-in tree; name a new folder")
-    root.mkdir(parents=True, exist_ok=True)
-    (root / _STARTED).write_text(json.dumps(settings, indent=2) + "\n")
     return False
 
 
@@ -146,13 +154,13 @@ def _film(
     processes: int | None,
     total: int,
 ) -> None:
-    """Render clips in parallel, a few clips of one subject at a time."""
+    """Render clips in parallel, some clips of one subject at a time: its face is painted once."""
     if not plans:
         return
     jobs: list[list[Plan]] = []
     for plan in plans:
         same = jobs and (jobs[-1][0].database, jobs[-1][0].number) == (plan.database, plan.number)
-        if same and len(jobs[-1]) < 4:
+        if same and len(jobs[-1]) < 10:
             jobs[-1].append(plan)
         else:
             jobs.append([plan])
@@ -174,6 +182,11 @@ def _film(
             futures = [pool.submit(_film_some, job, root, seed, difficulty) for job in jobs]
             for future in concurrent.futures.as_completed(futures):
                 bar.update(future.result())
+        except concurrent.futures.process.BrokenProcessPool:
+            raise InputError(
+                "a rendering process was killed, perhaps for lack of memory: "
+                "the same command continues"
+            ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
