@@ -62,7 +62,7 @@ def read_face(path: pathlib.Path, box: Box | None) -> UInt8[np.ndarray, "224 224
     """
     image = read_grey(path)
     if box is not None:
-        image = crop(image, box, path)
+        image = _crop(image, box, path)
     height, width = image.shape
     shrinks = height * width > SIZE * SIZE
     return cv2.resize(
@@ -70,7 +70,9 @@ def read_face(path: pathlib.Path, box: Box | None) -> UInt8[np.ndarray, "224 224
     )
 
 
-def crop(image: UInt8[np.ndarray, "H W"], box: Box, path: pathlib.Path) -> UInt8[np.ndarray, "h w"]:
+def _crop(
+    image: UInt8[np.ndarray, "H W"], box: Box, path: pathlib.Path
+) -> UInt8[np.ndarray, "h w"]:
     """The part of the image inside the box; `path` is named where it does not fit."""
     left, top, width, height = box
     rows, columns = image.shape

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trees import write_all, write_casme2, write_frames, write_samm, write_smic
 
-from flow.databases import DATASETS, NO_CLASS, read
+from flow.databases import DATASETS, NO_CLASS, folders, read
 from flow.databases.annotated import whole
 from flow.databases.workbooks import MAX_BYTES
 from flow.errors import InputError
@@ -117,6 +117,31 @@ def test_raw_smic_clips_are_read_where_there_are_no_cropped_ones(tmp_path):
     write_frames(tmp_path / "HS/s01/micro/positive/s01_po_02", ["image1.bmp", "image2.bmp"])
     (clip,) = read("smic", tmp_path).clips
     assert clip.key == ("smic", "s01", "s01_po_02") and not clip.cropped
+
+
+def test_a_smic_folder_that_names_no_class_is_said(tmp_path):
+    write_smic(
+        tmp_path / "HS", {"s1/micro/neg/s1_ne_01": [1, 2], "s1/micro/Positive/s1_po_01": [1, 2]}
+    )
+    reading = read("smic", tmp_path)
+    assert [clip.emotion for clip in reading.clips] == ["positive"]
+    assert _notes(reading, "drop") == [("s01_ne_01", "emotion", "neg")]
+
+
+@pytest.mark.parametrize(
+    ("parts", "name", "cropped"),
+    [
+        (("CASME2", "Cropped"), "img1.jpg", True),
+        (("SMIC_all_cropped", "HS"), "image1.bmp", True),
+        (("all_cropped", "CASME2_RAW_selected"), "img1.jpg", False),
+        (("SAMM_uncropped",), "006_1.jpg", False),
+        (("SAMM not cropped",), "006_1.jpg", False),
+        (("HS",), "reg_image1.bmp", True),
+        (("HS",), "image1.bmp", False),
+    ],
+)
+def test_folder_names_and_else_frame_names_say_what_is_cropped(tmp_path, parts, name, cropped):
+    assert folders.is_cropped(parts, {1: tmp_path / name}) is cropped
 
 
 def test_both_spellings_of_a_smic_subject_are_one_and_a_second_copy_is_dropped(tmp_path):
@@ -278,7 +303,9 @@ def test_a_missing_frame_between_onset_and_offset_is_reported(source):
     ("gone", "left"),
     [
         ([2], (3, 5, 8)),
+        ([1, 2, 3], (4, 5, 8)),
         ([5], (2, 4, 8)),
+        ([3, 4, 5, 6], (2, 7, 8)),
         ([3, 4, 5, 6, 7], (2, None, 8)),
         ([8], (2, 5, 7)),
         ([5, 6, 7, 8, 9], (2, 4, 4)),
@@ -289,6 +316,12 @@ def test_the_nearest_frame_stands_in_for_a_missing_one(source, gone, left):
         (source / f"CASME2/Cropped/sub01/EP02_01f/reg_img{number}.jpg").unlink()
     clip = read("casme2", source).clips[0]
     assert (clip.onset, clip.apex, clip.offset) == left
+
+
+def test_the_onset_never_stands_in_for_the_apex(tmp_path):
+    write_casme2(tmp_path, [("01", "EP02_01f", 4, 5, 8, "disgust")])
+    (tmp_path / "Cropped/sub01/EP02_01f/reg_img5.jpg").unlink()
+    assert read("casme2", tmp_path).clips[0].apex == 6
 
 
 def test_a_clip_whose_onset_is_far_from_any_frame_is_dropped(source):
@@ -377,6 +410,20 @@ def test_a_missing_empty_or_wrong_source_is_named(tmp_path):
     }.items():
         with pytest.raises(InputError, match=f"--source=.*{looked_for}"):
             read(dataset, tmp_path)
+
+
+def test_a_folder_without_permission_is_passed_over(source, monkeypatch, caplog):
+    listing = folders.listing
+
+    def refuse(path):
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    (source / "lost+found").mkdir()
+    monkeypatch.setattr(folders, "listing", refuse)
+    assert len(read("3db", source).clips) == 9
+    assert "lost+found: no permission to look inside" in caplog.text
 
 
 def test_a_workbook_without_its_frames_is_named(tmp_path):

@@ -44,12 +44,12 @@ class Check:
         """
         reading = read(self.dataset, self.source)
         differences = compare(self.dataset, reading)
+        if self.json is not None:
+            write_json(self.json, self.dataset, self.source, reading, differences)
         print(table(self.dataset, reading))
         print()
         ending = differences or ["counts equal the paper's Table 2"]
         print("\n".join(listing(reading) + alarms(self.dataset, reading) + ending))
-        if self.json is not None:
-            write_json(self.json, self.dataset, self.source, reading, differences)
         return 1 if differences else 0
 
 
@@ -188,5 +188,5 @@ def write_json(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=1) + "\n")
-    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+    except (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise InputError(f"--json={path}: not a file that can be written: name another") from None

@@ -58,7 +58,6 @@ def _clips(below: dict[str, pathlib.Path]) -> list[tuple[str, str, pathlib.Path]
         for path in paths
         if (micro := folders.pick("micro", folders.listing(path)[0]))
         for emotion, emotion_path in folders.listing(micro)[0].items()
-        if emotion.lower() in CLASSES
         for clip in folders.listing(emotion_path)[0].values()
     ]
 
@@ -71,6 +70,9 @@ def _read_clip(
         name = path.name.lower()
     else:
         name = f"s{int(match[1]):02d}_{match[2].lower()}_{int(match[3]):02d}"
+    if emotion not in CLASSES:
+        reason = "an emotion that is not known"
+        return collector.note("drop", subject, name, "emotion", emotion, reason)
     if not folders.inside(path, root.path):
         reason = "the clip's folder is a link that leaves the source folder"
         return collector.note("drop", subject, name, "folder", path.name, reason)
