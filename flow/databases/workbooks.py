@@ -21,7 +21,7 @@ MAX_ROWS, MAX_COLUMNS, MAX_HEADER_ROW = 20_000, 64, 50
 _CURE = "copy the workbook again from the owners' archive"
 
 Row = dict[str, object]
-"""Cells by the names asked for, with `row`: the sheet's row number."""
+"""A row's cells by the names asked for."""
 
 
 def find(found: list[Folder], patterns: tuple[str, ...]) -> pathlib.Path | None:
@@ -69,8 +69,8 @@ def rows(
             missing = [columns[name][0] for name, column in where.items() if column is None]
             if not missing:
                 return [
-                    {name: row[column] for name, column in where.items()} | {"row": n}
-                    for n, row in enumerate(cells[number:], start=number + 1)
+                    {name: row[column] for name, column in where.items()}
+                    for row in cells[number:]
                     if any(row[column] is not None for column in where.values())
                 ]
             names = [printable(value) for value in values if value is not None]
