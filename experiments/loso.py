@@ -6,19 +6,15 @@ Without licensed databases, `--dataset=synthetic` renders stand-ins first. A run
 stopped continues with the same command. Times and scores stand in the README.
 """
 
-import contextlib
 import dataclasses
-import math
 import pathlib
 import time
-from collections.abc import Callable, Iterator
 from typing import Literal
 
 import datasets
-import tqdm
 import tyro
+from console import not_finite, progress_bar, script
 
-from flow.errors import InputError, one_line
 from flow.lock import hold
 from mjfn_jax import metrics, models, results, sweep
 from mjfn_jax.folds import choose, leave_one_subject_out
@@ -75,30 +71,6 @@ def main(flags: Loso) -> None:
     print(f"written to {out}")
 
 
-@contextlib.contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int, float], None]]:
-    """A bar on stderr that counts epochs of folds and shows the mean loss and the ETA."""
-    with tqdm.tqdm(total=total, unit="epoch", desc="folds x epochs", smoothing=0.05) as bar:
-
-        def on_epoch(done: int, loss: float) -> None:
-            if not math.isnan(loss):
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            else:  # read from an earlier run: not part of this run's pace
-                bar.initial += done
-            bar.update(done)
-
-        yield on_epoch
-
-
-def not_finite(failed: list[dict], learning_rate: float) -> InputError:
-    """What to say when folds failed."""
-    named = ", ".join(f"{one['fold']} (epoch {one['epoch']})" for one in failed)
-    return InputError(
-        f"the loss of {named} is not finite: lower --learning_rate={learning_rate}; "
-        "the other folds are kept"
-    )
-
-
 if __name__ == "__main__":
-    with one_line():
+    with script():
         main(tyro.cli(Loso))

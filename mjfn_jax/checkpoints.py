@@ -45,7 +45,7 @@ def save(
     folder = pathlib.Path(folder).absolute()
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    ocp.save(unfinished, tree, custom_metadata=config)
+    ocp.save(unfinished, jax.tree.map(np.asarray, tree), custom_metadata=config)
     for name, text in (beside or {}).items():
         (unfinished / name).write_text(text)
     manifest.write(unfinished)
@@ -60,12 +60,15 @@ def restore(folder: str | os.PathLike[str], template: Any) -> Any:
       folder: the checkpoint's folder.
       template: a pytree of the same structure; its leaves give shapes and types.
 
+    Returns:
+      The tree, with NumPy arrays for leaves.
+
     Raises:
       InputError: a file is missing or altered; it is named.
     """
     folder = pathlib.Path(folder).absolute()
     check(folder)
-    return ocp.load(folder, jax.eval_shape(lambda: template))
+    return ocp.load(folder, jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template))
 
 
 def check(folder: str | os.PathLike[str], cure: str = _CURE) -> None:
@@ -84,7 +87,7 @@ def load(
     """A trained network as a function from flow images to probabilities.
 
     Args:
-      path: a checkpoint that `experiments/train.py` or a fold of `experiments/loso.py` left.
+      path: what `experiments/train.py` wrote, or a fold's folder of `experiments/loso.py`.
 
     Returns:
       A function of images `[B, 224, 224, 3]` (uint8, as `flow.color` draws them) that returns
@@ -94,6 +97,7 @@ def load(
       InputError: there is no checkpoint at `path`, or a file of it is missing or altered.
     """
     path = pathlib.Path(path)
+    path = path / "model" if (path / "model").is_dir() else path
     if not path.is_dir():
         raise InputError(f"{path}: no checkpoint; experiments/train.py makes one")
     check(path, cure="take a whole copy of the checkpoint or train it again")

@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -45,8 +45,13 @@ class FoldResult:
     @property
     def failed_at(self) -> int | None:
         """The first epoch, from 0, whose loss was not finite; None for a sound fold."""
-        bad = np.flatnonzero(~np.isfinite(self.loss))
-        return int(bad[0]) if len(bad) else None
+        return first_not_finite(self.loss)
+
+
+def first_not_finite(loss: Float[np.ndarray, " epochs"]) -> int | None:
+    """The first epoch, from 0, whose loss is NaN or infinite; None if there is none."""
+    bad = np.flatnonzero(~np.isfinite(loss))
+    return int(bad[0]) if len(bad) else None
 
 
 def claim(out: str | os.PathLike[str], config: dict[str, Any]) -> None:
@@ -76,6 +81,14 @@ def claim(out: str | os.PathLike[str], config: dict[str, Any]) -> None:
         )
 
 
+class Trained(NamedTuple):
+    """A chunk of folds after training."""
+
+    params: Any
+    loss: Float[np.ndarray, "epochs F"]
+    accuracy: Float[np.ndarray, "epochs F"]
+
+
 def run(
     model: nn.Module,
     flows: FlowImages,
@@ -86,75 +99,47 @@ def run(
     config: dict[str, Any],
     fold_chunk: int | None = None,
     save_every: float = 60.0,
-    on_epoch: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[int, float], None] = lambda done, loss: None,
 ) -> list[FoldResult]:
     """Train the folds and predict their held-out clips; continue where an earlier run stopped.
 
     Args:
       model: network from images to log-probabilities.
       flows: all N clips.
-      folds: the F folds to train, of all folds of the dataset.
+      folds: the folds to train, of all folds of the dataset.
       held_out: the mask of *all* folds of the dataset, its rows by `Fold.index`.
       recipe: how they are trained.
       out: the run's folder, claimed by :func:`claim` and locked by the caller.
       config: kept with each fold's checkpoint.
       fold_chunk: folds trained at a time; None works it out (:func:`auto_chunk`).
       save_every: seconds between saves of the state in training.
-      on_epoch: called with the number of fold-epochs done since the last call, and the mean
-        loss of the folds in training.
+      on_epoch: called with the number of epochs of folds that were done since the last call,
+        and the mean loss of the folds in training; NaN for what an earlier run has done.
 
     Returns:
       A result for each fold, in the order of `folds`. A fold whose loss is no longer finite
-      stops counting, is not saved, and has no predictions; it leaves the others alone.
+      is not saved and has no predictions; it leaves the others alone.
     """
     out = pathlib.Path(out)
     steps = train.steps_per_epoch(held_out, recipe.batch_size)
-    images, labels = jnp.asarray(flows.images), jnp.asarray(flows.labels)
-    tell = on_epoch or (lambda done, loss: None)
     results = []
     for chunk in _chunks(folds, fold_chunk or auto_chunk(len(folds))):
         finished = [_read_fold(_fold_folder(out, fold), fold) for fold in chunk]
         if all(finished):
             results += finished
-            tell(recipe.epochs * len(chunk), math.nan)
+            on_epoch(recipe.epochs * len(chunk), math.nan)
             continue
-        home = out / "state" / f"{chunk[0].index}-{chunk[-1].index}-of-{len(chunk)}"
-        indices = jnp.asarray([fold.index for fold in chunk], jnp.uint32)
-        masks = held_out[[fold.index for fold in chunk]]
-        state = train.init(model, recipe, indices)
-        start, state, loss, accuracy = _resume(home, state, recipe.epochs, len(chunk))
-        tell(start * len(chunk), math.nan)
-        saved = time.monotonic()
-        for epoch in range(start, recipe.epochs):
-            state, progress = train.train_epoch(
-                model,
-                recipe,
-                steps,
-                state,
-                indices,
-                jnp.asarray(masks),
-                images,
-                labels,
-                jnp.asarray(epoch),
-            )
-            loss[epoch], accuracy[epoch] = jax.device_get(progress)
-            sound = np.isfinite(loss[: epoch + 1]).all(0)
-            tell(len(chunk), float(loss[epoch][sound].mean()) if sound.any() else math.nan)
-            last = epoch + 1 == recipe.epochs or not sound.any()
-            if last or time.monotonic() - saved > save_every:
-                _save_state(home, epoch + 1, state, loss, accuracy)
-                saved = time.monotonic()
-            if not sound.any():
-                break
-        probabilities = _predict_held_out(model, state.params, flows, masks, recipe.batch_size)
-        params = jax.device_get(state.params)
+        indices = [fold.index for fold in chunk]
+        home = out / "state" / f"{indices[0]}-{indices[-1]}-of-{len(chunk)}"
+        masks = held_out[indices]
+        trained = train_chunk(
+            model, flows, indices, masks, recipe, steps, home, save_every, on_epoch
+        )
+        probabilities = _predict_held_out(model, trained.params, flows, masks, recipe.batch_size)
+        params = jax.device_get(trained.params)
         for k, fold in enumerate(chunk):
-            result = FoldResult(
-                fold,
-                _predictions(flows, masks[k], probabilities[k]),
-                loss[:, k].copy(),
-                accuracy[:, k].copy(),
-            )
+            predictions = _predictions(flows, masks[k], probabilities[k])
+            result = FoldResult(fold, predictions, trained.loss[:, k], trained.accuracy[:, k])
             if result.failed_at is None:
                 mine = jax.tree.map(lambda leaf, k=k: leaf[k], params)
                 _write_fold(_fold_folder(out, fold), result, mine, config)
@@ -164,6 +149,53 @@ def run(
         shutil.rmtree(home)
     shutil.rmtree(out / "state", ignore_errors=True)
     return results
+
+
+def train_chunk(
+    model: nn.Module,
+    flows: FlowImages,
+    indices: Sequence[int],
+    held_out: Bool[np.ndarray, "F N"],
+    recipe: train.Recipe,
+    steps: int,
+    home: str | os.PathLike[str],
+    save_every: float = 60.0,
+    on_epoch: Callable[[int, float], None] = lambda done, loss: None,
+) -> Trained:
+    """Train F folds together to the last epoch; continue from the newest state in `home`.
+
+    Args:
+      model, flows, recipe, save_every, on_epoch: as for :func:`run`.
+      indices: the folds' `Fold.index`.
+      held_out: the folds' own rows of the mask.
+      steps: steps of an epoch, see :func:`mjfn_jax.train.steps_per_epoch`.
+      home: where states are saved; the newest one stays when this returns.
+
+    Returns:
+      The parameters after the last epoch, and the way there. Training ends early when no fold
+      has a finite loss any more.
+    """
+    home = pathlib.Path(home)
+    images, labels = jnp.asarray(flows.images), jnp.asarray(flows.labels)
+    folds, masks = jnp.asarray(indices, jnp.uint32), jnp.asarray(held_out)
+    state = train.init(model, recipe, np.asarray(folds))
+    start, state, loss, accuracy = _resume(home, state, recipe.epochs, len(indices))
+    on_epoch(start * len(indices), math.nan)
+    saved = time.monotonic()
+    for epoch in range(start, recipe.epochs):
+        state, progress = train.train_epoch(
+            model, recipe, steps, state, folds, masks, images, labels, jnp.asarray(epoch)
+        )
+        loss[epoch], accuracy[epoch] = jax.device_get(progress)
+        sound = np.isfinite(loss[: epoch + 1]).all(0)
+        on_epoch(len(indices), loss[epoch][sound].mean() if sound.any() else math.inf)
+        last = epoch + 1 == recipe.epochs or not sound.any()
+        if last or time.monotonic() - saved > save_every:
+            _save_state(home, epoch + 1, state, loss, accuracy)
+            saved = time.monotonic()
+        if not sound.any():
+            break
+    return Trained(state.params, loss, accuracy)
 
 
 def auto_chunk(folds: int) -> int:
@@ -194,7 +226,7 @@ def _resume(home, fresh, epochs, folds):
         return 0, *tree.values()
     tree = checkpoints.restore(home / str(done[-1]), tree)
     state = jax.tree.map(jnp.asarray, tree["state"])
-    return done[-1], state, np.array(tree["loss"]), np.array(tree["accuracy"])
+    return done[-1], state, tree["loss"], tree["accuracy"]
 
 
 def _save_state(home, epochs_done, state, loss, accuracy):

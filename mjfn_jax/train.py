@@ -8,6 +8,7 @@ a fold has the same result alone, among all folds, and after a resumed run.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -96,9 +97,33 @@ def train_epoch(
 
 @functools.cache
 def _compiled_epoch(model: nn.Module, recipe: Recipe, steps: int):
-    fold_epoch = functools.partial(_train_fold_epoch, model, recipe, steps)
-    all_folds = jax.vmap(fold_epoch, in_axes=(0, 0, 0, None, None, None))
+    def all_folds(state, folds, held_out, images, labels, epoch):
+        def one_fold(state, fold, held_out):
+            return _train_fold_epoch(
+                model, recipe, steps, state, fold, held_out, images, labels, epoch
+            )
+
+        return _over_folds(one_fold, state, folds, held_out)
+
     return jax.jit(all_folds, donate_argnums=0)
+
+
+def _over_folds(one_fold: Callable, state: State, *others: Array) -> tuple[State, Progress]:
+    """Apply `one_fold` to each fold: the one place where the fold axis is added.
+
+    An accelerator takes all folds at once. A CPU has no room to gain by that, and its caches
+    hold the intermediate results of one fold only: there a loop inside the program takes one
+    fold after another and updates its state in place.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.vmap(one_fold)(state, *others)
+
+    def next_fold(states, k):
+        mine = jax.tree.map(lambda leaf: leaf[k], (states, *others))
+        mine, progress = one_fold(*mine)
+        return jax.tree.map(lambda leaf, new: leaf.at[k].set(new), states, mine), progress
+
+    return jax.lax.scan(next_fold, state, jnp.arange(len(others[0])))
 
 
 def _train_fold_epoch(model, recipe, steps, state, fold, held_out, images, labels, epoch):

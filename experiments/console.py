@@ -1,0 +1,53 @@
+"""What the experiments share on a terminal: log lines, a progress bar, one line for a failure."""
+
+import contextlib
+import logging
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+import jax
+import tqdm
+
+from flow.errors import InputError, one_line
+
+
+@contextlib.contextmanager
+def script() -> Iterator[None]:
+    """Set-up of every experiment: foreseen failures in one line, compiled programs kept.
+
+    XLA's compiled programs are kept in `~/.cache/mjfn-jax`, so that the next run of the same
+    experiment starts at once.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "mjfn-jax"))
+    with one_line():
+        yield
+
+
+@contextlib.contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[int, float], None]]:
+    """A bar on stderr that counts epochs of folds and shows the mean loss and the ETA."""
+    with tqdm.tqdm(total=total, unit="epoch", desc="folds x epochs", smoothing=0.05) as bar:
+
+        def on_epoch(done: int, loss: float) -> None:
+            if math.isnan(loss):  # read from an earlier run: not part of this run's pace
+                bar.initial += done
+            else:
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update(done)
+
+        yield on_epoch
+
+
+def not_finite(failed: list[dict], learning_rate: float) -> InputError:
+    """What to say of folds whose loss is no longer finite."""
+    named = ", ".join(f"{one['fold']} (epoch {one['epoch']})" for one in failed)
+    return InputError(
+        f"the loss of {named} is not finite: lower --learning_rate={learning_rate}; "
+        "other folds are kept"
+    )
