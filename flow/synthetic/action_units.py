@@ -87,11 +87,11 @@ def perform(
     units = tuple(str(rng.choice(combinations, p=odds / odds.sum())).split("+"))
     weights = tuple(float(w) for w in np.exp(rng.normal(0.0, 0.25, len(units))))
     others = sorted({u for cs in EMOTIONS.values() for c in cs for u in c.split("+")} - set(units))
-    count = int(rng.binomial(3, min(0.35 * difficulty, 0.9)))
+    count = int(rng.binomial(3, min(0.45 * difficulty, 0.9)))
     extras = tuple(str(u) for u in rng.choice(others, count, replace=False))
-    extra_weights = tuple(float(w) for w in rng.uniform(0.25, 0.9, count) * min(difficulty, 2.0))
+    extra_weights = tuple(float(w) for w in rng.uniform(0.3, 1.1, count) * min(difficulty, 2.0))
     tilts = np.clip(rng.normal(0, 0.25 * difficulty, len(units) + count), -0.8, 0.8)
-    amplitude = np.clip(temper * np.exp(rng.normal(0.5 - 0.4 * difficulty, 0.5)), 0.3, 3.0)
+    amplitude = np.clip(temper * np.exp(rng.normal(0.5 - 0.6 * difficulty, 0.5)), 0.3, 3.0)
     return Performance(
         units, weights, extras, extra_weights, tuple(map(float, tilts)), float(amplitude)
     )
@@ -99,7 +99,7 @@ def perform(
 
 # A push: (x, y, sigma_x, sigma_y, dx, dy). x counts from the middle line in the direction
 # of the right half of the image; y from the landmark named by the second entry.
-_Push = tuple[float, float, float, float, float, float]
+_Push = tuple[int | float, ...]
 
 
 def _pushes(unit: str, marks: Landmarks) -> list[_Push]:

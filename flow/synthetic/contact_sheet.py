@@ -17,7 +17,7 @@ from flow.clips import CLASSES
 from flow.color import flow_to_color
 from flow.errors import one_line
 from flow.synthetic.cast import Plan, cast
-from flow.synthetic.motion import CAMERAS, play
+from flow.synthetic.motion import CAMERAS, crop, play
 from flow.tvl1 import tvl1
 
 _TITLES = {"smic": "SMIC-HS", "casme2": "CASME II", "samm": "SAMM"}
@@ -45,9 +45,10 @@ def draw(settings: Settings) -> None:
         for label, name in enumerate(CLASSES):
             plan = _choose(plans, database, label)
             take = play(plan, settings.seed, settings.difficulty, (plan.onset, plan.apex))
-            faces = [_crop(frame, database) for frame in take.frames]
+            faces = [crop(frame, database) for frame in take.frames]
             grey = [_grey(face) for face in faces]
             color = flow_to_color(tvl1(grey[0][None], grey[1][None])[0])
+            faces = [face if face.ndim == 2 else face[..., ::-1] for face in faces]
             images = [*faces, cv2.resize(color, faces[0].shape[1::-1])]
             for panel, image, title in zip(
                 row[3 * label : 3 * label + 3], images, ("onset", "apex", "flow"), strict=True
@@ -92,16 +93,9 @@ def _choose(plans: list[Plan], database: str, label: int) -> Plan:
     )
 
 
-def _crop(frame: np.ndarray, database: str) -> np.ndarray:
-    """The face, RGB or grey."""
-    left, top, width, height = CAMERAS[database].face
-    face = frame[top : top + height, left : left + width]
-    return face if face.ndim == 2 else face[..., ::-1]
-
-
 def _grey(face: np.ndarray) -> np.ndarray:
     if face.ndim == 3:
-        face = cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY)
+        face = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
     return cv2.resize(face, (_SIDE, _SIDE))
 
 

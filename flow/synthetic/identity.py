@@ -70,6 +70,11 @@ class Identity:
     """Brightness of the background."""
 
 
+def _plain(values: np.ndarray) -> tuple[float, ...]:
+    """Python's own numbers: NumPy's would make every plane they touch twice as large."""
+    return tuple(map(float, values))
+
+
 def draw(rng: np.random.Generator) -> Identity:
     """Invent a face.
 
@@ -102,7 +107,7 @@ def draw(rng: np.random.Generator) -> Identity:
         hairline=u(22, 46),
         parting=u(-1, 1),
         fringe=u(0.3, 1.0) if female else u(0.0, 0.35),
-        skin=tuple(np.clip(skin * u(0.95, 1.06), 0, 1)),
+        skin=_plain(np.clip(skin * u(0.95, 1.06), 0, 1)),
         hair=_HAIRS[rng.choice(4, p=(0.4, 0.3, 0.2, 0.1))],
         iris=_IRISES[rng.choice(4, p=(0.4, 0.3, 0.15, 0.15))],
         eye_half=u(22, 26),
@@ -119,9 +124,9 @@ def draw(rng: np.random.Generator) -> Identity:
         stubble=0.0 if female else float(rng.beta(1.0, 1.6)),
         freckles=int(rng.integers(0, 80)) if rng.random() < 0.35 else 0,
         moles=int(rng.integers(1, 7)),
-        light=tuple(light),
+        light=_plain(light),
         contrast=u(0.85, 1.15),
         brightness=u(0.88, 1.1),
-        shirt=tuple(u(0.08, 0.75, 3)),
+        shirt=_plain(u(0.08, 0.75, 3)),
         wall=u(0.35, 0.8),
     )

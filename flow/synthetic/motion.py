@@ -57,10 +57,16 @@ class Take:
     where the camera shows more than the face."""
 
 
+def crop(image: np.ndarray, database: str) -> np.ndarray:
+    """The face in a frame, or in a plane of its size."""
+    left, top, width, height = CAMERAS[database].face
+    return image[top : top + height, left : left + width]
+
+
 @functools.lru_cache(maxsize=6)
 def _canvas(
     seed: int, database: str, number: int, eyelids: float
-) -> tuple[identity.Identity, Float32[np.ndarray, "H W 3"]]:
+) -> tuple[identity.Identity, Float32[np.ndarray, "H W C"]]:
     """A subject's painted face, blurred for its camera's pixels."""
     who = identity.draw(generator(seed, database, number, "identity"))
     camera = CAMERAS[database]
@@ -69,9 +75,11 @@ def _canvas(
         who, (left - _MARGIN, top - _MARGIN, right + _MARGIN, bottom + _MARGIN), eyelids
     )
     if camera.grey:
-        image = np.repeat((image @ np.float32((0.299, 0.587, 0.114)))[..., None], 3, axis=2)
+        image = image @ np.float32((0.299, 0.587, 0.114))
+    else:
+        image = image[..., ::-1]  # OpenCV's order
     image = cv2.GaussianBlur(image, (0, 0), 0.5 * portrait.OVERSAMPLING / camera.scale)
-    return who, image[..., 0:1].copy() if camera.grey else np.ascontiguousarray(image[..., ::-1])
+    return who, image.reshape(*image.shape[:2], -1)
 
 
 def play(plan: Plan, seed: int, difficulty: float, numbers: Sequence[int] | None = None) -> Take:
@@ -123,9 +131,7 @@ def play(plan: Plan, seed: int, difficulty: float, numbers: Sequence[int] | None
     a = plan.apex - plan.onset
     flow = np.stack(_rigid(x + peak[..., 0], y + peak[..., 1], drifts[a]), -1)
     flow = (flow - np.stack([x, y], -1)) * np.float32(s)
-    left, top, width, height = camera.face
-    flow = flow[top : top + height, left : left + width]
-    return Take(frames, flow.astype(np.float32))
+    return Take(frames, crop(flow, plan.database).astype(np.float32))
 
 
 def _sample(

@@ -38,7 +38,7 @@ def paint(
     return _Painter(who, x, y, eyelids).portrait()
 
 
-def _smooth(edge: _Plane, width: float) -> _Plane:
+def _smooth(edge: _Plane, width: int | float) -> _Plane:
     """0 to 1 as `edge` goes from -width to width."""
     t = np.clip(edge / (2 * width) + 0.5, 0, 1)
     return t * t * (3 - 2 * t)
@@ -89,13 +89,18 @@ class _Painter:
     # Surface
 
     def _bump(
-        self, px: float, py: float, wide: float, high: float, mirrored: bool = True
+        self,
+        px: int | float,
+        py: int | float,
+        wide: int | float,
+        high: int | float,
+        mirrored: bool = True,
     ) -> _Plane:
         across = ((self.side if mirrored else self.from_middle) - px) / wide
         down = (self.y - py) / high
         return np.exp(-0.5 * (across * across + down * down))
 
-    def _noise(self, *scales: tuple[float, float]) -> _Plane:
+    def _noise(self, *scales: tuple[int | float, float]) -> _Plane:
         """Sum of smooth random planes: (grain in pixels, strength)."""
         total = np.zeros(self.x.shape, np.float32)
         height, width = self.x.shape
@@ -201,8 +206,8 @@ class _Painter:
             for s, k in ((4, 0.045), (14, 0.022))
         )
         shade = (0.24 + 0.16 * sky + 0.78 * lambert**1.15) * (1 - hollow)
-        half = np.asarray((lx, ly, lz + 1)) / np.linalg.norm((lx, ly, lz + 1))
-        gloss = np.maximum(nx * half[0] + ny * half[1] + nz * half[2], 0) ** 28
+        halfway = float(np.hypot(np.hypot(lx, ly), lz + 1))
+        gloss = np.maximum((nx * lx + ny * ly + nz * (lz + 1)) / halfway, 0) ** 28
         gloss *= 0.10 + 0.10 * bump(0, marks.nose - 10, 12, 40) + 0.05 * bump(0, 70, 60, 30)
 
         tone = 1 + self._noise((60, 0.02), (22, 0.022), (8, 0.018), (3, 0.020), (1.5, 0.022))
@@ -372,7 +377,9 @@ class _Painter:
         ragged = 1.3 * texture + self._noise((26, 2.0))
 
         # Hair frames the forehead, falls beside the cheeks as far as the fringe goes.
-        lean = 1 - 0.18 * who.fringe * np.sign(who.parting) * np.tanh(self.from_middle / 30)
+        lean = 1 - 0.18 * who.fringe * (1 if who.parting > 0 else -1) * np.tanh(
+            self.from_middle / 30
+        )
         wide = who.face_half - 6 - 15 * who.fringe
         high = (marks.eye + 24 - who.hairline) / lean
         across = np.abs(self.from_middle) / wide

@@ -60,7 +60,7 @@ def render(
     out: str | pathlib.Path,
     size: str = "mini",
     seed: int = 0,
-    difficulty: float = 1.0,
+    difficulty: int | float = 1.0,
     processes: int | None = None,
 ) -> pathlib.Path:
     """Render stand-in databases into a folder.
@@ -88,7 +88,7 @@ def render(
         raise InputError(f"--seed={seed}: must be at least 0")
     if not 0 <= difficulty <= 3:
         raise InputError(f"--difficulty={difficulty}: must be between 0 and 3")
-    root = pathlib.Path(out)
+    root, difficulty = pathlib.Path(out), float(difficulty)
     settings = {
         "about": "synthetic stand-in databases; no frame shows a person",
         "renderer": RENDERER,
