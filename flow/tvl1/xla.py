@@ -1,0 +1,278 @@
+"""TV-L1 as a JAX program: OpenCV's algorithm step by step, compiled by XLA.
+
+One pair is written down, and the pairs of a batch follow in one place, :func:`flows`.
+Shapes: images and planes are [H, W]; u = (u1, u2) is the flow, horizontal and vertical, in px;
+p = (p11, p12, p21, p22) are its dual variables.
+"""
+
+import concurrent.futures
+import functools
+import math
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from flow.tvl1.median import median
+from flow.tvl1.parameters import Parameters
+
+# XLA's minima and maxima look after NaN at three times the cost, and the network of the median
+# consists of them; no NaN gets here. Pairs run beside each other, one a core, which is quicker
+# than many cores at one pair.
+_OPTIONS = {"xla_cpu_enable_fast_min_max": True, "xla_cpu_multi_thread_eigen": False}
+
+_GPU_BATCH = 64
+
+_NEAR = 2
+"""Displacements below this many px need no gather when an image is warped."""
+
+
+def version() -> str:
+    """jax's version and the device: the flow's last digits differ between them."""
+    device = jax.devices()[0]
+    return f"jax {jax.__version__} ({device.platform}: {device.device_kind})"
+
+
+def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """As :func:`flow.tvl1.tvl1`: one pair a core, or batches on a GPU."""
+    count, height, width = onsets.shape
+    start = np.zeros((height, width, 2), np.float32)
+    if jax.default_backend() == "cpu":
+        run = program((height, width), onsets.dtype, parameters)
+        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            pairs = zip(onsets, apexes, strict=True)
+            return np.stack(list(pool.map(lambda pair: np.asarray(run(*pair, start)), pairs)))
+    run = program((_GPU_BATCH, height, width), onsets.dtype, parameters)
+    out = []
+    for first in range(0, count, _GPU_BATCH):
+        # The last batch is filled up, so that one compilation serves any number of pairs.
+        chosen = np.minimum(np.arange(first, first + _GPU_BATCH), count - 1)
+        out.append(run(onsets[chosen], apexes[chosen], np.stack([start] * _GPU_BATCH)))
+    return np.concatenate([np.asarray(batch) for batch in out])[:count]
+
+
+@functools.lru_cache
+def program(shape: tuple[int, ...], dtype: np.dtype, parameters: Parameters):
+    """The compiled function (onset, apex, start) -> flow.
+
+    Args:
+        shape: of the images, [H, W], or [B, H, W] for a batch.
+        dtype: of the images.
+        parameters: are compiled into the program.
+
+    Returns:
+        A function of two images and the flow to start from, [H, W, 2]: zeros for OpenCV's
+        usual run, another flow for OpenCV's `useInitialFlow`. All three with B in a batch.
+    """
+    # A test of convergence needs an answer from the device, which on a GPU takes longer than
+    # some iterations. Two at a time also save a CPU the copies from one buffer to the other.
+    between_tests = 2 if jax.default_backend() == "cpu" else 10
+    solve = functools.partial(
+        _solve,
+        parameters=parameters,
+        between_tests=math.gcd(parameters.inner_iterations, between_tests),
+    )
+    if len(shape) == 3:
+        solve = jax.vmap(solve)
+    image = jax.ShapeDtypeStruct(shape, dtype)
+    start = jax.ShapeDtypeStruct((*shape, 2), np.float32)
+    return jax.jit(solve).lower(image, image, start).compile(compiler_options=_OPTIONS)
+
+
+def _solve(onset, apex, start, parameters: Parameters, between_tests: int):
+    """The pyramid, with the border put on and off."""
+    border = parameters.border
+    levels = [
+        (
+            _extend(onset.astype(jnp.float32), border),
+            _extend(apex.astype(jnp.float32), border),
+            _extend(jnp.moveaxis(start, -1, 0), border),
+        )
+    ]
+    step = parameters.scale_step
+    while len(levels) < parameters.nscales:
+        shape = tuple(round(side * step) for side in levels[-1][0].shape)
+        if min(shape) < 16:
+            break
+        onset, apex, u = (_resize(images, shape, (1 / step, 1 / step)) for images in levels[-1])
+        levels.append((onset, apex, u * step))
+    u = levels[-1][2]
+    for onset, apex, _ in reversed(levels):
+        if u.shape[1:] != onset.shape:
+            ratios = tuple(old / new for old, new in zip(u.shape[1:], onset.shape, strict=True))
+            u = _resize(u, onset.shape, ratios) / step
+        u = _solve_level(onset, apex, u, parameters, between_tests)
+    height, width = u.shape[1:]
+    return jnp.moveaxis(u[:, border : height - border, border : width - border], 0, -1)
+
+
+def _extend(images: Float[Array, "... H W"], by: int):
+    """Repeat the outermost pixels `by` times at each side."""
+    return jnp.pad(images, ((0, 0),) * (images.ndim - 2) + ((by, by),) * 2, mode="edge")
+
+
+def _resize(images: Float[Array, "... H W"], shape, ratios):
+    """Bilinear with half-pixel centres and clamped edges; `ratios` are old over new sides.
+
+    OpenCV takes 1/scale as the ratio on the way down and that of the true sides on the way up.
+    """
+    for axis, size, ratio in zip((-2, -1), shape, ratios, strict=True):
+        position = (np.arange(size) + 0.5) * ratio - 0.5
+        first = np.floor(position).astype(int)
+        weight = (position - first).astype(np.float32)
+        weight = weight[:, None] if axis == -2 else weight
+        last = images.shape[axis] - 1
+        low, high = (jnp.take(images, np.clip(i, 0, last), axis) for i in (first, first + 1))
+        images = low * (1 - weight) + high * weight
+    return images
+
+
+def _solve_level(onset, apex, u, parameters: Parameters, between_tests: int):
+    """All warps of one level of the pyramid, from the flow u, [2, H, W]."""
+    wide = _extend(apex, 1)
+    dx = 0.5 * (wide[1:-1, 2:] - wide[1:-1, :-2])
+    dy = 0.5 * (wide[2:, 1:-1] - wide[:-2, 1:-1])
+    images = jnp.stack([apex, dx, dy])
+
+    def warp(_, state):
+        (u1, u2), _ = state
+        warped, dx, dy = _warp(images, u1, u2)
+        squared = dx * dx + dy * dy
+        inverse = jnp.where(squared > np.finfo(np.float32).eps, 1 / squared, 0)
+        constant = warped - dx * u1 - dy * u2 - onset
+        return _minimise(state, (dx, dy, constant, inverse), parameters, between_tests)
+
+    state = (u[0], u[1]), (jnp.zeros_like(onset),) * 4
+    (u1, u2), _ = lax.fori_loop(0, parameters.warps, warp, state)
+    return jnp.stack([u1, u2])
+
+
+def _minimise(state, image, parameters: Parameters, between_tests: int):
+    """The outer iterations of one warp; `state` is (u, p)."""
+    enough = np.float32(parameters.epsilon**2 * image[0].size)
+    iterate = functools.partial(_iterate, image=image, parameters=parameters)
+
+    def inner(carry):
+        n, _, state = carry
+        for _ in range(between_tests):
+            before, state = state, iterate(state)
+        changes = ((new - old) ** 2 for new, old in zip(state[0], before[0], strict=True))
+        return n + between_tests, jnp.sum(sum(changes)), state
+
+    def outer(carry):
+        n, change, (u, p) = carry
+        if parameters.median_filtering > 1:
+            u = tuple(median(jnp.stack(u), parameters.median_filtering))
+        _, change, state = lax.while_loop(
+            lambda carry: (carry[0] < parameters.inner_iterations) & (carry[1] > enough),
+            inner,
+            (0, change, (u, p)),
+        )
+        return n + 1, change, state
+
+    _, _, state = lax.while_loop(
+        lambda carry: (carry[0] < parameters.outer_iterations) & (carry[1] > enough),
+        outer,
+        (0, jnp.float32(np.inf), state),
+    )
+    return state
+
+
+def _iterate(state, image, parameters: Parameters):
+    """One inner iteration.
+
+    Written for XLA, which makes a few passes over the planes of it: clipping stands for the
+    three cases of the thresholding, and the differences are taken once with either sign, so
+    that each use has its own, computed on the fly rather than stored.
+    """
+    (u1, u2), (p11, p12, p21, p22) = state
+    dx, dy, constant, inverse = image
+    limit = np.float32(parameters.lambda_ * parameters.theta)
+    theta = np.float32(parameters.theta)
+    step = np.float32(parameters.tau / parameters.theta)
+
+    def divergence(px, py):
+        return (px - _pad(px[:, :-1], left=1)) + (py - _pad(py[:-1], top=1))
+
+    def dual(u, px, py):
+        forward_x = _pad(u[:, 1:] - u[:, :-1], right=1)
+        forward_y = _pad(u[1:] - u[:-1], bottom=1)
+        shrink = 1 / (1 + step * jnp.sqrt(forward_x * forward_x + forward_y * forward_y))
+        backward_x = _pad(u[:, :-1] - u[:, 1:], right=1)
+        backward_y = _pad(u[:-1] - u[1:], bottom=1)
+        return (px - step * backward_x) * shrink, (py - step * backward_y) * shrink
+
+    along = jnp.clip(-(constant + (dx * u1 + dy * u2)) * inverse, -limit, limit)
+    u1 = u1 + along * dx + theta * divergence(p11, p12)
+    u2 = u2 + along * dy + theta * divergence(p21, p22)
+    return (u1, u2), (*dual(u1, p11, p12), *dual(u2, p21, p22))
+
+
+def _pad(plane, top=0, bottom=0, left=0, right=0):
+    return jnp.pad(plane, ((top, bottom), (left, right)))
+
+
+def _warp(images: Float[Array, "3 H W"], u1, u2) -> Float[Array, "3 H W"]:
+    """The images at x + u by bicubic interpolation; 0 outside."""
+    height, width = u1.shape
+    # From positions, not displacements: so the fractions are rounded as OpenCV's are.
+    x = u1 + np.arange(width, dtype=np.float32)
+    y = u2 + np.arange(height, dtype=np.float32)[:, None]
+    near = jnp.maximum(jnp.max(jnp.abs(u1)), jnp.max(jnp.abs(u2))) < _NEAR
+    return lax.cond(near, _warp_near, _warp_far, images, x, y)
+
+
+def _warp_near(images, x, y):
+    """Weights for every pixel of the neighbourhood, most of them 0: faster than a gather."""
+    height, width = x.shape
+    reach = _NEAR + 1
+
+    def weights(position, here):
+        whole = jnp.floor(position)
+        cubic = _cubic(position - whole)
+        whole -= here
+        for offset in range(-reach, reach + 1):
+            weight = jnp.zeros_like(position)
+            for tap in range(4):
+                if -_NEAR <= offset + 1 - tap < _NEAR:
+                    weight = jnp.where(whole == offset + 1 - tap, cubic[tap], weight)
+            yield weight
+
+    wx = list(weights(x, np.arange(width, dtype=np.float32)))
+    wy = list(weights(y, np.arange(height, dtype=np.float32)[:, None]))
+    wide = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach)))
+    rows = (
+        sum(w * wide[:, j : j + height, i : i + width] for i, w in enumerate(wx))
+        for j in range(len(wy))
+    )
+    return sum(w * row for w, row in zip(wy, rows, strict=True))
+
+
+def _warp_far(images, x, y):
+    """Any displacement: the 16 pixels are gathered."""
+    height, width = x.shape
+    zeros = 4  # so many around the images that no position needs a test
+    x, y = jnp.clip(x, -3, width + 1), jnp.clip(y, -3, height + 1)
+    left, top = jnp.floor(x), jnp.floor(y)
+    wx, wy = _cubic(x - left), _cubic(y - top)
+    stride = width + 2 * zeros
+    flat = jnp.pad(images, ((0, 0), (zeros, zeros), (zeros, zeros))).reshape(len(images), -1)
+    corner = (top.astype(int) + zeros - 1) * stride + left.astype(int) + zeros - 1
+    rows = (
+        sum(w * jnp.take(flat, corner + j * stride + i, 1, mode="clip") for i, w in enumerate(wx))
+        for j in range(4)
+    )
+    return sum(w * row for w, row in zip(wy, rows, strict=True))
+
+
+def _cubic(fraction):
+    """Weights of the pixels at -1, 0, 1 and 2, in the very steps of OpenCV."""
+    a = -0.75
+    more, rest = fraction + 1, 1 - fraction
+    first = ((a * more - 5 * a) * more + 8 * a) * more - 4 * a
+    second = ((a + 2) * fraction - (a + 3)) * fraction * fraction + 1
+    third = ((a + 2) * rest - (a + 3)) * rest * rest + 1
+    return first, second, third, 1 - first - second - third
