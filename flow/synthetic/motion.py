@@ -74,10 +74,7 @@ def _canvas(
     image = portrait.paint(
         who, (left - _MARGIN, top - _MARGIN, right + _MARGIN, bottom + _MARGIN), eyelids
     )
-    if camera.grey:
-        image = image @ np.float32((0.299, 0.587, 0.114))
-    else:
-        image = image[..., ::-1]  # OpenCV's order
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY if camera.grey else cv2.COLOR_RGB2BGR)
     image = cv2.GaussianBlur(image, (0, 0), 0.5 * portrait.OVERSAMPLING / camera.scale)
     return who, image.reshape(*image.shape[:2], -1)
 
@@ -178,18 +175,17 @@ def _inverse(
     px, py = x - (140 + dx), y - (260 + dy)
     zx = (140 + cos * px + sin * py).astype(np.float32)
     zy = (260 - sin * px + cos * py).astype(np.float32)
-    sx, sy = zx, zy
     if strength == 0:
-        return sx, sy
-    s = np.float32(camera.scale)
-    left, top = camera.window[:2]
-    moved = peak * np.float32(strength)
+        return zx, zy
+    # In frame pixels, which is what remap counts in.
+    s, (left, top) = np.float32(camera.scale), camera.window[:2]
+    columns, rows = (zx - left + 0.5) * s - 0.5, (zy - top + 0.5) * s - 0.5
+    moved = peak * (np.float32(strength) * s)
+    c, r = columns, rows
     for _ in range(8):
-        columns = (sx - left + 0.5) * s - 0.5
-        rows = (sy - top + 0.5) * s - 0.5
-        d = cv2.remap(moved, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        sx, sy = zx - d[..., 0], zy - d[..., 1]
-    return sx, sy
+        d = cv2.remap(moved, c, r, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        c, r = columns - d[..., 0], rows - d[..., 1]
+    return (c + 0.5) / s - 0.5 + left, (r + 0.5) / s - 0.5 + top
 
 
 def _strengths(plan: Plan, rng: np.random.Generator) -> Float32[np.ndarray, " T"]:
