@@ -235,7 +235,7 @@ def _plan(
     length = round(low + (high - low) * rng.beta(1.3, 2.6)) if label is not None else low
     first, last = {"smic": (100000, 900000), "casme2": (1, 300), "samm": (40, 6000)}[database]
     onset = int(rng.integers(first, last))
-    apex = onset + int(np.clip(round(length * rng.uniform(0.35, 0.6)), 3, length - 4))
+    apex = onset + round(length * rng.uniform(0.35, 0.6))
     offset = onset + length - 1
 
     written: int | str = apex
