@@ -134,7 +134,9 @@ def _is_finished(root: pathlib.Path, settings: dict) -> bool:
         if found != settings:
             other = [k for k in settings if found.get(k) != settings[k]]
             what = ", ".join(f"{k}={found.get(k)!r} there, {settings[k]!r} asked" for k in other)
-            raise InputError(f"--out={root}: rendered with other settings ({what}); name another")
+            raise InputError(
+                f"--out={root}: rendered with other settings ({what}); remove it or name another folder"
+            )
         return name == _SETTINGS
     if root.is_dir() and any(path.name != ".lock" for path in root.iterdir()):
         raise InputError(f"--out={root}: not empty and no stand-in tree; name a new folder")
