@@ -1,0 +1,163 @@
+"""Convolution and max-pooling against XLA's own, and against plain NumPy."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_layers
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from mjfn_jax import layers
+
+NETWORK = [(11, 4, "VALID"), (5, 1, "SAME"), (3, 1, "SAME"), (1, 1, "SAME")]
+"""The sizes, strides and paddings of Table 1 and of the JFMs."""
+OTHERS = [(1, 3, "VALID"), (3, 1, "VALID"), (3, 2, "VALID"), (5, 3, "VALID"), (5, 4, "VALID")]
+
+NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # each example is a compilation
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def assert_close(actual, wanted):
+    """Equal to 1e-5 of the largest absolute value."""
+    assert actual.shape == wanted.shape
+    np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * max(1e-30, abs(wanted).max()))
+
+
+def lax_conv(x, kernel, stride, padding):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def value_and_gradients(function, x, kernel, stride, padding, vmap_axes=None):
+    """Forward, and both gradients of its product with some array."""
+
+    @jax.jit
+    def compiled(x, kernel):
+        def one(x, kernel):
+            return function(x, kernel, stride, padding)
+
+        out, pullback = jax.vjp(jax.vmap(one, vmap_axes) if vmap_axes else one, x, kernel)
+        return out, *pullback(jnp.asarray(normal(2, *out.shape)))
+
+    return map(np.asarray, compiled(x, kernel))
+
+
+@settings(max_examples=10, deadline=None, phases=NO_SHRINKING)
+@given(
+    st.sampled_from(NETWORK + OTHERS),
+    st.integers(1, 3),
+    st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(0, 99),
+)
+def test_conv_and_both_its_gradients_are_those_of_lax(geometry, batch, more, c, d, seed):
+    size, stride, padding = geometry
+    # SAME also takes an image smaller than the kernel.
+    height, width = (1 + m if padding == "SAME" else size + m for m in more)
+    x, kernel = normal(seed, batch, height, width, c), normal(seed + 1, size, size, c, d)
+    ours = value_and_gradients(layers.conv, x, kernel, stride, padding)
+    for actual, wanted in zip(
+        ours, value_and_gradients(lax_conv, x, kernel, stride, padding), strict=True
+    ):
+        assert_close(actual, wanted)
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), NETWORK)
+@pytest.mark.parametrize("own_images", [True, False])
+def test_conv_under_vmap_over_kernels_is_that_of_lax(size, stride, padding, own_images):
+    x = normal(0, *([3] if own_images else []), 2, size + 5, size + 8, 2)
+    kernel = normal(1, 3, size, size, 2, 4)
+    axes = (0 if own_images else None, 0)
+    ours = value_and_gradients(layers.conv, x, kernel, stride, padding, axes)
+    for actual, wanted in zip(
+        ours, value_and_gradients(lax_conv, x, kernel, stride, padding, axes), strict=True
+    ):
+        assert_close(actual, wanted)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"),
+    [*NETWORK, (3, 1, "VALID")],
+)
+def test_conv_is_the_sum_over_a_window(size, stride, padding):
+    x, kernel = normal(0, 2, 24, 19, 3), normal(1, size, size, 3, 5)
+    wanted = numpy_layers.conv(x, kernel, stride, padding)
+    assert_close(
+        np.asarray(layers.conv(jnp.asarray(x), jnp.asarray(kernel), stride, padding)), wanted
+    )
+    # And the NumPy computation by hand, at one place.
+    if padding == "VALID":
+        window = x[1, 2 * stride : 2 * stride + size, stride : stride + size]
+        by_hand = sum(
+            window[i, j, c] * kernel[i, j, c, 4]
+            for i in range(size)
+            for j in range(size)
+            for c in range(3)
+        )
+        assert wanted[1, 2, 1, 4] == pytest.approx(by_hand, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("stride", "padding", "message"),
+    [
+        (2, "SAME", "stride 1, not 2"),
+        (1, "same", "SAME or VALID, not same"),
+    ],
+)
+def test_a_convolution_that_is_not_offered_is_refused(stride, padding, message):
+    with pytest.raises(ValueError, match=message):
+        layers.conv(jnp.zeros((1, 8, 8, 2)), jnp.zeros((3, 3, 2, 2)), stride, padding)
+
+
+@settings(max_examples=5, deadline=None, phases=NO_SHRINKING)
+@given(
+    st.integers(1, 2), st.integers(3, 14), st.integers(3, 14), st.integers(1, 3), st.integers(0, 99)
+)
+def test_max_pool_and_its_gradient_are_those_of_flax(batch, height, width, c, seed):
+    random = np.random.default_rng(seed)
+    x = random.permutation(batch * height * width * c).reshape(batch, height, width, c)
+    x = jnp.asarray(x, jnp.float32)  # no two values are equal, so the gradient is one of a kind
+
+    def theirs(x):
+        return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding="VALID")
+
+    height, width = (height - 1) // 2, (width - 1) // 2
+    gradient = random.integers(-8, 9, (batch, height, width, c))  # sums are exact in any order
+    gradient = jnp.asarray(gradient, jnp.float32)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradient(pool, x):
+        out, pullback = jax.vjp(pool, x)
+        return out, *pullback(gradient)
+
+    ours = value_and_gradient(layers.max_pool, x)
+    for actual, wanted in zip(ours, value_and_gradient(theirs, x), strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+    np.testing.assert_array_equal(ours[0], numpy_layers.max_pool(np.asarray(x)))
+
+
+def test_the_gradient_of_equal_inputs_sums_to_that_of_the_window():
+    _, pullback = jax.vjp(layers.max_pool, jnp.zeros((1, 3, 3, 1)))
+    (gradient,) = pullback(jnp.full((1, 1, 1, 1), 6.0))
+    assert gradient.sum() == pytest.approx(6)
+
+
+def test_conv_module_adds_a_bias_and_starts_from_he_normal():
+    module = layers.Conv(64, 5, padding="VALID")
+    x = jnp.asarray(normal(0, 2, 9, 9, 32))
+    params = module.init(jax.random.key(0), x)["params"]
+    assert jax.tree.map(jnp.shape, params) == {"kernel": (5, 5, 32, 64), "bias": (64,)}
+    assert not params["bias"].any()
+    assert params["kernel"].std() == pytest.approx(np.sqrt(2 / (5 * 5 * 32)), rel=0.02)
+    params["bias"] = jnp.asarray(normal(1, 64))
+    wanted = numpy_layers.conv(np.asarray(x), np.asarray(params["kernel"]), 1, "VALID")
+    assert_close(np.asarray(module.apply({"params": params}, x)), wanted + params["bias"])
