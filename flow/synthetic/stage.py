@@ -135,7 +135,8 @@ def _is_finished(root: pathlib.Path, settings: dict) -> bool:
             other = [k for k in settings if found.get(k) != settings[k]]
             what = ", ".join(f"{k}={found.get(k)!r} there, {settings[k]!r} asked" for k in other)
             raise InputError(
-                f"--out={root}: rendered with other settings ({what}); remove it or name another folder"
+                f"--out={root}: rendered with other settings ({what}); "
+                "remove it or name another folder"
             )
         return name == _SETTINGS
     if root.is_dir() and any(path.name != ".lock" for path in root.iterdir()):
