@@ -14,7 +14,7 @@ import numpy as np
 import openpyxl
 import pytest
 
-from flow import synthetic
+from flow import faces, synthetic
 from flow.errors import InputError
 from flow.synthetic import action_units, cast, identity, motion, portrait, stage, trees
 
@@ -259,6 +259,16 @@ def test_faces_of_subjects_differ_and_closed_eyes_change_the_eyes_only():
     change = np.abs(portrait.paint(one, window, eyelids=0.0) - open_eyes).max(-1)
     rows = np.nonzero(change.max(1) > 0.02)[0] / 2
     assert one.marks.eye - 26 < rows.min() and rows.max() < one.marks.eye + 16
+
+
+def test_a_face_detector_trained_on_photographs_sees_a_stand_in():
+    plan = _plans("samm", "mini")[0]
+    left, top, width, height = faces.find_face(motion.play(plan, 0, 1.0, [plan.onset]).frames[0])
+    true_left, true_top, true_width, true_height = motion.CAMERAS["samm"].face
+    wide = min(left + width, true_left + true_width) - max(left, true_left)
+    high = min(top + height, true_top + true_height) - max(top, true_top)
+    shared = max(wide, 0) * max(high, 0)
+    assert shared / (width * height + true_width * true_height - shared) > 0.5
 
 
 # Trees
