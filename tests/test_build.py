@@ -258,6 +258,12 @@ def test_a_data_set_that_stands_is_kept_wherever_its_source_stands(source, built
     assert not quick
 
 
+def test_pairs_in_batches_give_the_same_records(source, built, tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(flow.build, "_batching", lambda backend: (3, 2))
+    build("casme2", source, tmp_path / "batches", backend="opencv")
+    assert _records("casme2", tmp_path / "batches") == _records("casme2", built)
+
+
 def test_a_damaged_data_set_is_made_again(source, built, quick):
     records = _records("casme2", built)
     (shard,) = shards.folder("casme2", built).glob("*.array_record-*")
