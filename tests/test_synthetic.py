@@ -241,6 +241,12 @@ def test_a_frame_is_the_same_whichever_others_are_rendered():
     np.testing.assert_array_equal(alone, among)
 
 
+def test_every_frame_has_its_own_noise():
+    plan = _plans("smic", "mini")[0]
+    first, second = motion.play(plan, 0, 1.0, (plan.onset, plan.onset + 1)).frames
+    assert (second.astype(float) - first).std() > 1.8  # 1.6 times the square root of 2 is 2.3
+
+
 def test_difficulty_0_has_neither_noise_nor_drift_nor_blinks():
     plan = _plans("smic", "mini")[0]
     rng = np.random.default_rng(0)

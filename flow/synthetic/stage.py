@@ -163,7 +163,7 @@ def _film(
     jobs: list[list[Plan]] = []
     for plan in plans:
         same = jobs and (jobs[-1][0].database, jobs[-1][0].number) == (plan.database, plan.number)
-        if same and len(jobs[-1]) < 10:
+        if same and len(jobs[-1]) < 5:
             jobs[-1].append(plan)
         else:
             jobs.append([plan])
