@@ -1,0 +1,243 @@
+"""Training: what the protocol promises of a fold, and the step against a plain loop."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import Tiny, images_of
+
+from mjfn_jax import train
+from mjfn_jax.train import Recipe
+
+LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+IMAGES = images_of(LABELS)
+HELD_OUT = np.array(
+    [
+        [1, 1, 1, 1, 1, 1, 0, 0],  # trains on two clips: one step of three
+        [0, 0, 0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0, 0, 1],
+    ],
+    bool,
+)
+RECIPE = Recipe(epochs=2, batch_size=3, learning_rate=0.01)
+STEPS = 3
+MODEL = Tiny()
+
+
+def fit(folds=(0, 1, 2), images=IMAGES, recipe=RECIPE, model=MODEL, steps=STEPS, held_out=None):
+    """The folds' states after training, and each epoch's progress."""
+    indices = np.asarray(folds)
+    masks = HELD_OUT[indices] if held_out is None else held_out
+    state = train.init(model, recipe, indices)
+    history = []
+    for epoch in range(recipe.epochs):
+        state, progress = train.train_epoch(
+            model,
+            recipe,
+            steps,
+            state,
+            jnp.asarray(indices, jnp.uint32),
+            jnp.asarray(masks),
+            jnp.asarray(images),
+            jnp.asarray(LABELS),
+            jnp.asarray(epoch),
+        )
+        history.append(progress)
+    return state, history
+
+
+def of_fold(k, state):
+    return jax.tree.map(lambda leaf: np.asarray(leaf[k]), state)
+
+
+def assert_identical(a, b):
+    """Bit for bit."""
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def assert_different(a, b):
+    assert any(jax.tree.leaves(jax.tree.map(lambda x, y: bool((x != y).any()), a, b)))
+
+
+@pytest.fixture(scope="module")
+def together():
+    """All three folds, trained together."""
+    return fit()
+
+
+@pytest.mark.parametrize("poison", ["random", "white"])
+def test_held_out_pixels_do_not_reach_a_folds_state(together, poison):
+    for k, held_out in enumerate(HELD_OUT):
+        images = IMAGES.copy()
+        hidden = images[held_out]
+        images[held_out] = (
+            255
+            if poison == "white"
+            else np.random.default_rng(9).integers(0, 256, hidden.shape, np.uint8)
+        )
+        poisoned, progress = fit(images=images)
+        assert_identical(of_fold(k, poisoned), of_fold(k, together[0]))
+        assert_identical(of_fold(k, progress[-1]), of_fold(k, together[1][-1]))
+        # The other folds train on these clips, so the poison is one.
+        assert_different(of_fold((k + 1) % 3, poisoned), of_fold((k + 1) % 3, together[0]))
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_a_fold_alone_is_the_fold_among_all(together, k):
+    alone, history = fit(folds=[k])
+    assert_identical(of_fold(0, alone), of_fold(k, together[0]))
+    for mine, all_folds in zip(history, together[1], strict=True):
+        assert_identical(of_fold(0, mine), of_fold(k, all_folds))
+
+
+def test_folds_start_from_weights_of_their_own(together):
+    states = train.init(MODEL, RECIPE, np.arange(3))
+    assert_identical(of_fold(0, train.init(MODEL, RECIPE, np.array([2]))), of_fold(2, states))
+    assert_different(of_fold(0, states), of_fold(1, states))
+    other_seed = dataclasses.replace(RECIPE, seed=1)
+    assert_different(of_fold(0, states), of_fold(0, train.init(MODEL, other_seed, np.arange(1))))
+
+
+def test_a_loop_and_vmap_over_folds_agree(together, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    train._compiled_epoch.cache_clear()
+    try:
+        vmapped, history = fit()
+    finally:
+        train._compiled_epoch.cache_clear()
+    for a, b in ((vmapped, together[0]), (history, together[1])):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), a, b)
+
+
+def test_steps_that_only_pad_change_nothing(together):
+    needed, _ = fit(folds=[0], steps=1)
+    padded, _ = fit(folds=[0], steps=STEPS)
+    assert_identical(padded, needed)
+    counts = together[0].adam[0].count
+    np.testing.assert_array_equal(counts, [2 * 1, 2 * 3, 2 * 3])  # two epochs
+
+
+def test_the_fold_with_the_most_clips_sets_the_number_of_steps():
+    assert train.steps_per_epoch(HELD_OUT, 3) == STEPS
+    assert train.steps_per_epoch(HELD_OUT, 7) == 1
+    assert train.steps_per_epoch(HELD_OUT, 1) == 7
+    assert train.steps_per_epoch(HELD_OUT[:1], 3) == 1
+
+
+def plan_of(recipe, fold, epoch, held_out, steps):
+    """The plan of an epoch as `train_epoch` makes it."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(recipe.seed), fold), epoch + 1)
+    order_key, _ = jax.random.split(key)
+    return map(
+        np.asarray, compiled_plan(order_key, jnp.asarray(held_out), steps, recipe.batch_size)
+    )
+
+
+compiled_plan = jax.jit(train._plan_epoch, static_argnums=(2, 3))
+
+
+def test_an_epoch_is_a_plain_loop_of_adam_steps_with_a_short_last_batch():
+    model = Tiny(dropout=0.0)  # a padded batch draws another dropout mask than a short one
+    fold = 1
+    (actual, history) = fit(folds=[fold], model=model)
+    params = of_fold(0, train.init(model, RECIPE, np.array([fold]))).params
+    adam = optax.adam(RECIPE.learning_rate)
+    moments = adam.init(params)
+
+    @jax.jit
+    def loss_and_gradient(params, images, labels):
+        def loss_of(params):
+            log_probabilities = model.apply(params, images)
+            losses = -log_probabilities[jnp.arange(len(labels)), labels]
+            return losses.mean(), (losses, log_probabilities.argmax(-1) == labels)
+
+        return jax.value_and_grad(loss_of, has_aux=True)(params)
+
+    for epoch in range(RECIPE.epochs):
+        order, weights = plan_of(RECIPE, fold, epoch, HELD_OUT[fold], STEPS)
+        losses, hits = [], []
+        for batch, weight in zip(order, weights, strict=True):
+            clips = batch[weight > 0]
+            (_, found), gradient = loss_and_gradient(params, IMAGES[clips], LABELS[clips])
+            losses += list(found[0])
+            hits += list(found[1])
+            updates, moments = adam.update(gradient, moments, params)
+            params = optax.apply_updates(params, updates)
+        assert len(clips) == 1  # 7 clips in batches of 3: the last batch is short
+        assert history[epoch].loss[0] == pytest.approx(np.mean(losses), rel=1e-5)
+        assert history[epoch].accuracy[0] == pytest.approx(np.mean(hits))
+    wanted = train.State(params, moments)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6),
+        of_fold(0, actual),
+        jax.tree.map(np.asarray, wanted),
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 12])
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.booleans(), min_size=10, max_size=10).filter(lambda mask: not all(mask)),
+    st.integers(0, 2**31),
+)
+def test_each_training_clip_comes_once_an_epoch_and_no_other(batch_size, held_out, seed):
+    held_out = np.array(held_out)
+    steps = -(-10 // batch_size)
+    key = jax.random.key(seed)
+    order, weights = map(np.asarray, compiled_plan(key, jnp.asarray(held_out), steps, batch_size))
+    assert order.shape == weights.shape == (steps, batch_size)
+    assert set(np.unique(weights)) <= {0, 1}
+    assert sorted(order[weights == 1]) == list(np.flatnonzero(~held_out))
+    assert not held_out[order].any()  # not even where the weight is 0
+    flat = weights.ravel()
+    assert (np.diff(flat) <= 0).all()  # so that only the last batch is short
+
+
+def test_the_order_depends_on_seed_fold_and_epoch_only():
+    """Seen through what reaches the network: clip n has pixels of value n."""
+    images = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None, None], IMAGES.shape)
+    seen = []
+
+    class Spy(Tiny):
+        def __call__(self, images, train=False):
+            if train:
+                jax.debug.callback(lambda ids: seen.append(ids), images[:, 0, 0, 0], ordered=True)
+            return super().__call__(images, train)
+
+    def orders(folds, seed=0, learning_rate=0.01):
+        seen.clear()
+        recipe = Recipe(2, 3, learning_rate, seed)
+        fit(folds, images, recipe, Spy(dropout=0.0))
+        jax.effects_barrier()
+        # [epoch, fold, step * batch]; fold 0 has two clips, the others seven
+        found = np.reshape(seen, (2, len(folds), STEPS * 3))
+        return {
+            (epoch, fold): tuple(found[epoch, k, : (~HELD_OUT[fold]).sum()])
+            for epoch in range(2)
+            for k, fold in enumerate(folds)
+        }
+
+    everything = orders([0, 1, 2])
+    for (_, fold), order in everything.items():
+        assert sorted(order) == list(np.flatnonzero(~HELD_OUT[fold]))
+    assert len({everything[epoch, fold] for epoch in (0, 1) for fold in (1, 2)}) == 4
+    alone = orders([2], learning_rate=0.5)
+    assert alone == {key: everything[key] for key in alone}
+    assert orders([2], seed=1) != alone
+
+
+@pytest.mark.parametrize("clips", [1, 3, 4])
+def test_predictions_are_the_networks_with_dropout_off(together, clips):
+    params = together[0].params
+    images = np.stack([np.roll(IMAGES, k, axis=0)[:clips] for k in range(3)])
+    probabilities = train.predict(MODEL, params, images, batch_size=3)
+    assert probabilities.shape == (3, clips, 3)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
+    for k in range(3):
+        wanted = np.exp(MODEL.apply(of_fold(k, params), jnp.asarray(images[k])))
+        np.testing.assert_allclose(probabilities[k], wanted, rtol=1e-5)
