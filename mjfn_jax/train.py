@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Integer, Key, UInt8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def steps_per_epoch(held_out: Bool[np.ndarray, "F N"], batch_size: int) -> int:
     return -(-int((~held_out).sum(1).max()) // batch_size)
 
 
-def init(model: nn.Module, recipe: Recipe, folds: Int[np.ndarray, " F"]) -> State:
+def init(model: nn.Module, recipe: Recipe, folds: Integer[np.ndarray, " F"]) -> State:
     """Fresh states of F folds.
 
     Args:
@@ -61,12 +61,17 @@ def init(model: nn.Module, recipe: Recipe, folds: Int[np.ndarray, " F"]) -> Stat
       folds: the folds' indices, `Fold.index`.
     """
 
+    return _compiled_init(model, recipe)(jnp.asarray(folds, jnp.uint32))
+
+
+@functools.cache
+def _compiled_init(model: nn.Module, recipe: Recipe):
     def init_fold(fold):
         key = jax.random.fold_in(_fold_key(recipe, fold), 0)
         params = model.init(key, jnp.zeros((1, 224, 224, 3), jnp.uint8))
         return State(params, _adam(recipe).init(params))
 
-    return jax.jit(jax.vmap(init_fold))(jnp.asarray(folds, jnp.uint32))
+    return jax.jit(jax.vmap(init_fold))
 
 
 def train_epoch(
@@ -74,7 +79,7 @@ def train_epoch(
     recipe: Recipe,
     steps: int,
     state: State,
-    folds: Int[Array, " F"],
+    folds: Integer[Array, " F"],
     held_out: Bool[Array, "F N"],
     images: UInt8[Array, "N 224 224 3"],
     labels: Int[Array, " N"],
@@ -211,5 +216,5 @@ def _adam(recipe: Recipe) -> optax.GradientTransformation:
     return optax.adam(recipe.learning_rate)
 
 
-def _fold_key(recipe: Recipe, fold: Int[Array, ""]) -> Key[Array, ""]:
+def _fold_key(recipe: Recipe, fold: Integer[Array, ""]) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.key(recipe.seed), fold)
