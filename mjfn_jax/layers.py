@@ -1,9 +1,9 @@
-"""Convolution and max-pooling that keep their speed under a fold axis.
+"""Convolution and max-pooling that keep their speed under a fold axis and inside loops.
 
 `jax.vmap` over the kernels of `lax.conv_general_dilated` makes a grouped convolution, whose
 gradients XLA's CPU backend computes very slowly; inside a `lax.scan` even a plain convolution
-loses its fast path there. Here a convolution is patches and one matrix product, and so are
-both of its gradients: a fold axis only adds a batch axis to the products.
+loses its fast path there. Here a convolution and both of its gradients are matrix products,
+to which a fold axis only adds a batch axis.
 """
 
 import functools
@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from mjfn_jax import winograd
+from mjfn_jax.winograd import Padding
 
 
 def _patches(x: Float[Array, "B H W C"], size: int, padding: Padding) -> Array:
@@ -24,17 +25,24 @@ def _patches(x: Float[Array, "B H W C"], size: int, padding: Padding) -> Array:
     return jnp.concatenate(windows, axis=-1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _unit_stride(x: Array, kernel: Array, padding: Padding) -> Array:
+    """Winograd's products where a CPU gains by them, else patches and one product."""
+    if jax.default_backend() == "cpu" and kernel.shape[0] in winograd.SIZES:
+        return winograd.convolve(x, kernel, padding)
+    return _patch_product(x, kernel, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _patch_product(x: Array, kernel: Array, padding: Padding) -> Array:
     size, _, channels, features = kernel.shape
     return _patches(x, size, padding) @ kernel.reshape(size * size * channels, features)
 
 
-def _unit_stride_forward(x, kernel, padding):
-    return _unit_stride(x, kernel, padding), (x, kernel)
+def _patch_product_forward(x, kernel, padding):
+    return _patch_product(x, kernel, padding), (x, kernel)
 
 
-def _unit_stride_backward(padding, residuals, gradient):
+def _patch_product_backward(padding, residuals, gradient):
     x, kernel = residuals
     size, _, channels, _ = kernel.shape
     rows = _patches(x, size, padding)
@@ -47,7 +55,7 @@ def _unit_stride_backward(padding, residuals, gradient):
     return x_gradient, kernel_gradient
 
 
-_unit_stride.defvjp(_unit_stride_forward, _unit_stride_backward)
+_patch_product.defvjp(_patch_product_forward, _patch_product_backward)
 
 
 def _space_to_depth(x: Array, block: int) -> Array:
