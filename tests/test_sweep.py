@@ -1,0 +1,307 @@
+"""Sweeps: they continue after any end with the same bits, and say what is in the way."""
+
+import json
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import Tiny, three_databases
+
+from flow.errors import InputError
+from mjfn_jax import checkpoints, metrics, results, sweep, train
+from mjfn_jax.folds import Fold, leave_one_subject_out
+from mjfn_jax.train import Recipe
+
+MODEL = Tiny()
+FLOWS = three_databases()
+FOLDS, HELD_OUT = leave_one_subject_out(FLOWS.databases, FLOWS.subjects)
+RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=0.01)
+CONFIG = {"method": "tiny", "epochs": 3}
+
+
+def run(out, **options):
+    return sweep.run(MODEL, FLOWS, FOLDS, HELD_OUT, RECIPE, out, CONFIG, **options)
+
+
+def assert_same(actual, wanted):
+    """Bit for bit: predictions with their probabilities, losses and accuracies."""
+    assert [result.fold for result in actual] == [result.fold for result in wanted]
+    for a, b in zip(actual, wanted, strict=True):
+        assert a.predictions == b.predictions
+        np.testing.assert_array_equal(a.loss, b.loss)
+        np.testing.assert_array_equal(a.accuracy, b.accuracy)
+
+
+def parameters(out):
+    """Every fold's parameters, as they are on disk."""
+    template = jax.eval_shape(MODEL.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3)))
+    folders = sorted((out / "folds").iterdir())
+    return {folder.name: checkpoints.restore(folder, template) for folder in folders}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was never stopped: its folder and its results."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, run(out)
+
+
+def test_every_clip_is_predicted_once_by_the_fold_that_did_not_see_it(whole):
+    out, done = whole
+    predicted = [(p.database, p.subject, p.clip) for r in done for p in r.predictions]
+    owners = zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True)
+    assert sorted(predicted) == sorted(owners)
+    for result in done:
+        assert {(p.database, p.subject) for p in result.predictions} == {
+            (result.fold.database, result.fold.subject)
+        }
+        for prediction in result.predictions:
+            assert prediction.label == FLOWS.labels[FLOWS.clips.index(prediction.clip)]
+            assert prediction.prediction == np.argmax(prediction.probabilities)
+            assert sum(prediction.probabilities) == pytest.approx(1, rel=1e-5)
+    names = {path.relative_to(out).as_posix() for path in out.glob("*")}
+    assert names == {"folds"}  # no state is left
+    names = {path.name for path in (out / "folds").iterdir()}
+    assert names == {f"{fold.database}_{fold.subject}" for fold in FOLDS}
+
+
+def test_the_last_epoch_is_scored(whole):
+    out, done = whole
+    state = train.init(MODEL, RECIPE, np.arange(6))
+    indices = jnp.arange(6, dtype=jnp.uint32)
+    masks, images, labels = map(jnp.asarray, (HELD_OUT, FLOWS.images, FLOWS.labels))
+    steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
+    for epoch in range(RECIPE.epochs):
+        state, _ = train.train_epoch(
+            MODEL, RECIPE, steps, state, indices, masks, images, labels, jnp.asarray(epoch)
+        )
+    for k, params in enumerate(parameters(out).values()):
+        mine = jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), state.params)
+        jax.tree.map(np.testing.assert_array_equal, params, mine)
+        probabilities = np.exp(MODEL.apply(mine, images[HELD_OUT[k]]))
+        for prediction, row in zip(done[k].predictions, probabilities, strict=True):
+            np.testing.assert_allclose(prediction.probabilities, row, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fold_chunk", [1, 4])
+def test_chunks_of_any_size_give_the_same_numbers(tmp_path, whole, fold_chunk):
+    assert_same(run(tmp_path, fold_chunk=fold_chunk), whole[1])
+    jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(whole[0]))
+
+
+def test_chunks_are_as_equal_as_can_be():
+    for count in (1, 9, 10, 68):
+        folds = [Fold(k, "smic", f"s{k}") for k in range(count)]
+        chunks = list(sweep._chunks(folds, 9))
+        assert [fold for chunk in chunks for fold in chunk] == folds
+        sizes = {len(chunk) for chunk in chunks}
+        assert max(sizes) <= 9
+        assert max(sizes) - min(sizes) <= 1
+
+
+class Killed(BaseException):
+    """The end of a process; nothing catches it."""
+
+
+@pytest.mark.parametrize("epochs_done", [1, 2, 3])
+def test_a_run_killed_after_any_epoch_continues_with_the_same_bits(tmp_path, whole, epochs_done):
+    done = []
+
+    def die(folds, loss):
+        done.append(folds)
+        if sum(done) == len(FOLDS) * epochs_done:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path, save_every=0.0, on_epoch=die)
+    done.clear()
+    again = run(tmp_path, save_every=0.0, on_epoch=lambda folds, loss: done.append((folds, loss)))
+    assert_same(again, whole[1])
+    assert sum(folds for folds, _ in done) == len(FOLDS) * RECIPE.epochs
+    assert done[0][0] == len(FOLDS) * (epochs_done - 1)  # read, not trained again
+    assert np.isnan(done[0][1])
+    assert np.isfinite([loss for _, loss in done[1:]]).all()
+
+
+@pytest.mark.parametrize("after", range(9))
+def test_a_run_killed_at_any_save_continues_with_the_same_bits(tmp_path, whole, monkeypatch, after):
+    """The worst moment: all is written and nothing has its name yet."""
+    saves = []
+
+    def replace(source, target):
+        if pathlib.Path(target).parent.name in ("folds", "0-5-of-6"):
+            saves.append(target)
+            if len(saves) == after + 1:
+                raise Killed
+        return os.rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(Killed):
+            run(tmp_path, save_every=0.0)
+    assert_same(run(tmp_path), whole[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folds"]
+    unfinished = [path.name for path in (tmp_path / "folds").iterdir() if path.name[0] == "."]
+    assert not unfinished
+
+
+def test_a_finished_run_is_read_and_not_trained(tmp_path, whole, monkeypatch):
+    monkeypatch.setattr(train, "train_epoch", None)
+    out, done = whole
+    calls = []
+    assert_same(run(out, on_epoch=lambda folds, loss: calls.append(folds)), done)
+    assert calls == [len(FOLDS) * RECIPE.epochs]
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_in_a_state_is_named(tmp_path):
+    def die(folds, loss):
+        if not np.isnan(loss) and list(tmp_path.glob("state/*/*")):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path, save_every=0.0, on_epoch=die)
+    victim = max(
+        (path for path in tmp_path.rglob("state/**/*") if path.is_file()),
+        key=lambda path: path.stat().st_size,
+    )
+    damage(victim)
+    with pytest.raises(InputError, match=r"altered.*delete") as caught:
+        run(tmp_path)
+    assert str(victim) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_bit_in_a_finished_fold_is_named(tmp_path):
+    run(tmp_path)
+    victim = tmp_path / "folds" / "samm_6" / "fold.json"
+    damage(victim)
+    with pytest.raises(InputError, match=r"altered.*delete this checkpoint's folder") as caught:
+        run(tmp_path)
+    assert str(victim) in str(caught.value)
+
+
+@pytest.fixture
+def fail(monkeypatch):
+    """A function that makes the weights of some folds NaN in the second epoch."""
+    train_epoch = train.train_epoch
+
+    def fail(*failing):
+        def poisoned(model, recipe, steps, state, folds, *others):
+            if others[-1] == 1:
+                sick = jnp.asarray([int(fold) in failing for fold in folds])
+                params = jax.tree.map(lambda leaf: leaf.at[sick].set(jnp.nan), state.params)
+                state = state._replace(params=params)
+            return train_epoch(model, recipe, steps, state, folds, *others)
+
+        monkeypatch.setattr(train, "train_epoch", poisoned)
+
+    return fail
+
+
+def test_a_fold_with_nan_is_named_and_leaves_the_others_alone(tmp_path, whole, fail, monkeypatch):
+    fail(3)
+    done = run(tmp_path)
+    sick = done[3]
+    assert sick.failed_at == 1
+    assert sick.predictions == ()
+    assert np.isfinite(sick.loss[0])
+    assert np.isnan(sick.loss[1:]).all()
+    sound = [k for k in range(6) if k != 3]
+    assert_same([done[k] for k in sound], [whole[1][k] for k in sound])
+    assert "samm_7" not in {path.name for path in (tmp_path / "folds").iterdir()}
+
+    summary = results.summarise(FLOWS, done, CONFIG, 1.0)
+    assert summary["failed"] == [{"fold": "samm/7", "epoch": 2}]
+    assert summary["scores"] is None
+    assert summary["majority"] is None
+    assert len(summary["predictions"]) == len(FLOWS.labels) - 2
+    assert summary["history"]["samm/7"]["loss"][1:] == [None, None]
+    drawn = []
+    monkeypatch.setattr(results, "curves_figure", lambda history, *_: drawn.append(history))
+    results.write(tmp_path, summary, done, None)
+    assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(summary))
+    assert not (tmp_path / "predictions.log").exists()
+    assert not (tmp_path / "confusion.png").exists()
+    assert drawn[0]["loss"].shape == (RECIPE.epochs, 5)  # the curves of the sound folds
+
+
+def test_the_mean_loss_on_the_bar_leaves_a_failed_fold_out(tmp_path, fail):
+    fail(3)
+    losses = []
+    run(tmp_path, on_epoch=lambda folds, loss: losses.append(loss))
+    assert np.isfinite(losses[1:]).all()
+
+
+def test_training_ends_when_no_fold_is_left(tmp_path, fail):
+    fail(*range(6))
+    epochs = []
+    done = run(tmp_path, on_epoch=lambda folds, loss: epochs.append(folds))
+    assert sum(epochs) == len(FOLDS) * 2  # of three
+    assert [result.failed_at for result in done] == [1] * 6
+    summary = results.summarise(FLOWS, done, CONFIG, 1.0)
+    results.write(tmp_path, summary, done, None)
+    assert [one["fold"] for one in summary["failed"]] == [fold.name for fold in FOLDS]
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_summary_says_what_was_run_on_what_and_how_well(whole):
+    summary = results.summarise(FLOWS, whole[1], CONFIG, 12.34)
+    json.dumps(summary, allow_nan=False)
+    assert summary["configuration"] == CONFIG
+    assert summary["versions"]["jax"] == jax.__version__
+    assert summary["hardware"]["cores"] >= 1
+    assert summary["seconds"] == 12.3
+    assert summary["failed"] == []
+    predictions = [p for result in whole[1] for p in result.predictions]
+    assert summary["scores"] == metrics.score_parts(predictions)
+    assert summary["scores"]["pooled"]["n"] == len(FLOWS.labels) == 11
+    assert set(summary["scores"]) == {"pooled", "smic", "casme2", "samm"}
+    assert [p["clip"] for p in summary["predictions"]] == [p.clip for p in predictions]
+    assert list(summary["history"]) == [fold.name for fold in FOLDS]
+    assert summary["history"]["smic/s1"]["accuracy"] == whole[1][4].accuracy.tolist()
+
+
+def test_the_majority_counts_a_folds_training_clips_only(whole):
+    summary = results.summarise(FLOWS, whole[1], CONFIG, 0.0)
+    confusion = np.zeros((3, 3), int)
+    for fold, held_out in zip(FOLDS, HELD_OUT, strict=True):
+        guess = np.bincount(FLOWS.labels[~held_out]).argmax()
+        assert fold.index == list(FOLDS).index(fold)
+        for label in FLOWS.labels[held_out]:
+            confusion[label, guess] += 1
+    assert summary["majority"]["pooled"]["confusion"] == confusion.tolist()
+
+
+def test_a_folder_is_claimed_once_and_again_by_the_same_configuration(tmp_path):
+    config = {"seed": 0, "folds": ("a", "b")}
+    sweep.claim(tmp_path, config)
+    sweep.claim(tmp_path, config)
+    assert json.loads((tmp_path / "config.json").read_text()) == {"seed": 0, "folds": ["a", "b"]}
+
+
+def test_another_configurations_folder_is_refused_with_what_differs(tmp_path):
+    sweep.claim(tmp_path, {"seed": 0, "method": "mjfn", "old": 1})
+    with pytest.raises(InputError) as caught:
+        sweep.claim(tmp_path, {"seed": 7, "method": "mjfn", "new": 2})
+    message = str(caught.value)
+    assert f"--out={tmp_path} belongs to another configuration" in message
+    assert "seed is 7 here and 0 there" in message
+    assert "new is 2 here and None there" in message
+    assert "old is None here and 1 there" in message
+    assert "method" not in message
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
+
+
+def test_a_configuration_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config.json: unreadable"):
+        sweep.claim(tmp_path, {})
