@@ -87,17 +87,20 @@ def write(
 ) -> None:
     """Write results.json, predictions.log (MEGC format), confusion.png and curves.png to `out`.
 
-    The log and the confusion matrices are left out if a fold failed.
+    The log and the confusion matrices are left out if a fold failed, and the curves are those
+    of the folds that did not.
     """
     out = pathlib.Path(out)
     if summary["scores"] is not None:
         write_log(out / "predictions.log", [p for result in results for p in result.predictions])
         confusion_figure(summary["scores"], out / "confusion.png")
-    history = {
-        name: np.stack([getattr(result, name) for result in results], axis=1)
-        for name in ("loss", "accuracy")
-    }
-    curves_figure(history, out / "curves.png", loss_floor)
+    sound = [result for result in results if result.failed_at is None]
+    if sound:
+        history = {
+            name: np.stack([getattr(result, name) for result in sound], axis=1)
+            for name in ("loss", "accuracy")
+        }
+        curves_figure(history, out / "curves.png", loss_floor)
     unfinished = out / ".results.json.unfinished"
     unfinished.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
     os.replace(unfinished, out / "results.json")
