@@ -1,0 +1,79 @@
+"""The flow images of a dataset, in memory: their order, and what is missing."""
+
+import numpy as np
+import pytest
+
+from flow import shards
+from flow.errors import InputError
+from mjfn_jax import data
+
+# In no order, and with one subject's name in two databases.
+CLIPS = {
+    "smic": [("s2", "b", 1), ("s1", "c", 2), ("s2", "a", 0)],
+    "casme2": [("sub01", "x", 1)],
+    "samm": [("s1", "z", 2), ("6", "y", 0)],
+}
+
+
+def image_of(database, clip):
+    return np.random.default_rng([ord(clip), len(database)]).integers(
+        0, 256, (224, 224, 3), np.uint8
+    )
+
+
+def records(database):
+    for subject, clip, label in CLIPS[database]:
+        yield {
+            "image": image_of(database, clip),
+            "flow": np.zeros((224, 224, 2), np.float32),
+            "label": label,
+            "database": database,
+            "subject": subject,
+            "clip": clip,
+            "onset": 1,
+            "apex": 2,
+            "offset": 3,
+            "box": np.zeros(4, np.int32),
+        }
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("data")
+    for database in CLIPS:
+        metadata = {"fingerprint": f"of {database}"}
+        shards.write(database, records(database), metadata, data_dir, data_dir / "scratch")
+    return data_dir
+
+
+def test_3db_is_the_sorted_union_of_the_three(data_dir):
+    flows = data.load("3db", data_dir)
+    owners = list(zip(flows.databases, flows.subjects, flows.clips, strict=True))
+    assert owners == [
+        ("casme2", "sub01", "x"),
+        ("samm", "6", "y"),
+        ("samm", "s1", "z"),
+        ("smic", "s1", "c"),
+        ("smic", "s2", "a"),
+        ("smic", "s2", "b"),
+    ]
+    assert flows.labels.tolist() == [1, 0, 2, 2, 0, 1]
+    assert flows.images.dtype == np.uint8
+    wanted = [image_of(database, clip) for database, _, clip in owners]
+    np.testing.assert_array_equal(flows.images, wanted)
+    assert flows.metadata == {name: {"fingerprint": f"of {name}"} for name in CLIPS}
+
+
+def test_one_database_alone_can_be_read(data_dir):
+    flows = data.load("smic", data_dir)
+    assert flows.clips == ("c", "a", "b")
+    assert flows.labels.tolist() == [2, 0, 1]
+    assert list(flows.metadata) == ["smic"]
+
+
+def test_missing_shards_are_one_line_with_the_command_that_makes_them(tmp_path):
+    with pytest.raises(InputError, match=r"casme2.*no data set") as caught:
+        data.load("casme2", tmp_path)
+    message = str(caught.value)
+    assert f"python -m flow build --dataset=casme2 --source=DIR --data_dir={tmp_path}" in message
+    assert "\n" not in message
