@@ -7,6 +7,7 @@ before it is read. Stock Orbax reads the folders too: `orbax.checkpoint.v1.load(
 import logging
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,8 @@ from flow import manifest
 from flow.errors import InputError
 from mjfn_jax import models
 
-logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax tells each step of a save
+# Orbax tells each step of a save, and prints the traceback of an error that it also raises.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 _CURE = "delete this checkpoint's folder, and it is made again"
@@ -41,16 +43,31 @@ def save(
       tree: arrays in dictionaries, tuples and lists.
       config: what JSON can hold; kept as the checkpoint's custom metadata.
       beside: further text files, by name.
+
+    Raises:
+      OSError: the system refused to write, as on a full disk. An earlier checkpoint is kept.
     """
     folder = pathlib.Path(folder).absolute()
     unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    ocp.save(unfinished, jax.tree.map(np.asarray, tree), custom_metadata=config)
+    _discard(unfinished)
+    try:
+        ocp.save(unfinished, jax.tree.map(np.asarray, tree), custom_metadata=config)
+    except ValueError as error:  # how Orbax's storage reports what the system refused
+        _discard(unfinished)
+        if code := re.search(r"os_error_code='(\d+)'", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder)) from None
+        raise
     for name, text in (beside or {}).items():
         (unfinished / name).write_text(text)
     manifest.write(unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
+
+
+def _discard(unfinished):
+    """Remove what an earlier attempt left; Orbax writes below a name of its own first."""
+    for path in (unfinished, unfinished.with_name(unfinished.name + ".orbax-checkpoint-tmp")):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def restore(folder: str | os.PathLike[str], template: Any) -> Any:
