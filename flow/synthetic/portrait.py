@@ -79,7 +79,6 @@ class _Painter:
         return (who.face_half * np.where(y < level, skull, jaw)).astype(np.float32)
 
     def _head_mask(self) -> _Plane:
-        ears = np.zeros_like(self.x)
         across = (self.side - self.who.face_half - 1) / 11
         down = (self.y - self.marks.eye - 24) / 32
         ears = _smooth(1 - across**2 - (down + 0.25 * across) ** 2, 0.12)
@@ -224,7 +223,7 @@ class _Painter:
         flush = 0.07 * bump(60, marks.eye + 52, 26, 20) + 0.08 * bump(0, marks.nose, 16, 12)
         albedo *= 1 - flush[..., None] * np.asarray((0.1, 1.0, 0.9), np.float32)
         if who.stubble > 0:
-            region = _smooth(self.y - marks.mouth + 26 - 0.012 * (self.side - 60) ** 2 * 0, 12)
+            region = _smooth(self.y - marks.mouth + 26, 12)
             region *= np.maximum(
                 _smooth(self.y - marks.mouth - 14, 12), _smooth(54 - self.side, 16)
             )
@@ -251,9 +250,9 @@ class _Painter:
                 ** 1.5
             )
         )
-        albedo *= (1 - 0.72 * mouth - 0.0 * lips)[..., None] * (1 - 0.78 * nostril)[..., None]
+        albedo *= (1 - 0.72 * mouth)[..., None] * (1 - 0.78 * nostril)[..., None]
 
-        image = albedo * shade[..., None] + gloss[..., None] + 0.06 * (lips * gloss * 6)[..., None]
+        image = albedo * shade[..., None] + gloss[..., None] + 0.36 * (lips * gloss)[..., None]
         rim = np.clip(self.side / np.maximum(self.half, 1), 0, 1) ** 10
         return (image * (1 - 0.25 * rim)[..., None]).astype(np.float32)
 
