@@ -81,7 +81,7 @@ class FlowImages(tfds.core.GeneratorBasedBuilder):
                     "box": tfds.features.Tensor(shape=(4,), dtype=np.int32),
                 }
             ),
-            homepage="https://doi.org/10.1007/s41095-021-0217-9",
+            homepage="https://dc.tsinghuajournals.com/computational-visual-media/vol7/iss3/9/",
             metadata=tfds.core.MetadataDict(self._metadata),
             disable_shuffling=True,  # record i is clip i of the database's reader
         )

@@ -77,7 +77,8 @@ class MJFN(nn.Module):
         """
         if not 0 <= self.num_jfms <= 4:
             raise ValueError(f"num_jfms must be 0 to 4, not {self.num_jfms}")
-        maps = Backbone(name="backbone")(images.astype(jnp.float32) / 255)
+        # White, which is no motion, becomes 0: with white at 1 the same training stays at chance.
+        maps = Backbone(name="backbone")(images.astype(jnp.float32) / 255 - 1)
         x = max_pool(maps[4])
         x = x.reshape(x.shape[0], -1)
         for layer in ("fc1", "fc2"):
