@@ -20,27 +20,24 @@ def version() -> str:
 
 
 def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """As :func:`flow.tvl1.tvl1`; one pair a thread, as many threads as cores."""
-    border = ((0, 0), *2 * ((parameters.border, parameters.border),))
-    if onsets.dtype == np.float32:  # OpenCV multiplies float images by 255
-        onsets, apexes = onsets / np.float32(255), apexes / np.float32(255)
-    onsets, apexes = np.pad(onsets, border, "edge"), np.pad(apexes, border, "edge")
-    height, width = onsets.shape[1:]
-    inner = (
-        slice(parameters.border, height - parameters.border),
-        slice(parameters.border, width - parameters.border),
-    )
+    """As :func:`flow.tvl1.tvl1`: one pair a core."""
 
     def one(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        # A new object each time: it keeps the number of levels that a small image left it.
-        return _solver(parameters).calc(*pair, None)[inner]
+        return flow(*pair, None, parameters)
 
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return np.stack(list(pool.map(one, zip(onsets, apexes, strict=True))))
 
 
-def _solver(parameters: Parameters):
-    return cv2.optflow.DualTVL1OpticalFlow_create(
+def flow(
+    onset: np.ndarray, apex: np.ndarray, start: np.ndarray | None, parameters: Parameters
+) -> np.ndarray:
+    """The flow of one pair, [H, W, 2], from another flow or from nothing."""
+    images = [_extend(image, parameters.border) for image in (onset, apex)]
+    if onset.dtype == np.float32:  # which OpenCV multiplies by 255
+        images = [image / np.float32(255) for image in images]
+    # A new object each time: it keeps the number of levels that a small image left it.
+    solver = cv2.optflow.DualTVL1OpticalFlow_create(
         tau=parameters.tau,
         lambda_=parameters.lambda_,
         theta=parameters.theta,
@@ -51,4 +48,14 @@ def _solver(parameters: Parameters):
         outerIterations=parameters.outer_iterations,
         scaleStep=parameters.scale_step,
         medianFiltering=parameters.median_filtering,
+        useInitialFlow=start is not None,
     )
+    if start is not None:
+        start = _extend(start, parameters.border)  # a copy: OpenCV writes into it
+    height, width = onset.shape
+    inner = slice(parameters.border, None)
+    return solver.calc(*images, start)[inner, inner][:height, :width]
+
+
+def _extend(image: np.ndarray, by: int) -> np.ndarray:
+    return np.pad(image, ((by, by), (by, by), (0, 0))[: image.ndim], "edge")

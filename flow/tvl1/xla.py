@@ -6,9 +6,11 @@ p = (p11, p12, p21, p22) are its dual variables.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
-import math
 import os
+import threading
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +21,12 @@ from jaxtyping import Array, Float
 from flow.tvl1.median import median
 from flow.tvl1.parameters import Parameters
 
-# XLA's minima and maxima look after NaN at three times the cost, and the network of the median
-# consists of them; no NaN gets here. Pairs run beside each other, one a core, which is quicker
-# than many cores at one pair.
-_OPTIONS = {"xla_cpu_enable_fast_min_max": True, "xla_cpu_multi_thread_eigen": False}
+_OPTIONS = {"xla_cpu_enable_fast_min_max": True}
+"""XLA's minima and maxima look after NaN at three times the cost, and the network of the median
+consists of them. No NaN gets here."""
 
 _GPU_BATCH = 64
+"""Pairs that a GPU computes at a time."""
 
 _NEAR = 2
 """Displacements below this many px need no gather when an image is warped."""
@@ -38,53 +40,100 @@ def version() -> str:
 
 def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.ndarray:
     """As :func:`flow.tvl1.tvl1`: one pair a core, or batches on a GPU."""
-    count, height, width = onsets.shape
-    start = np.zeros((height, width, 2), np.float32)
+    count, *size = onsets.shape
+    start = np.zeros((*size, 2), np.float32)
     if jax.default_backend() == "cpu":
-        run = program((height, width), onsets.dtype, parameters)
+        program = _program(tuple(size), onsets.dtype, parameters)
+
+        def one(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+            return np.asarray(program(*pair, start))
+
         with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            pairs = zip(onsets, apexes, strict=True)
-            return np.stack(list(pool.map(lambda pair: np.asarray(run(*pair, start)), pairs)))
-    run = program((_GPU_BATCH, height, width), onsets.dtype, parameters)
-    out = []
+            return np.stack(list(pool.map(one, zip(onsets, apexes, strict=True))))
+    program = _program((_GPU_BATCH, *size), onsets.dtype, parameters)
+    batches = []
     for first in range(0, count, _GPU_BATCH):
         # The last batch is filled up, so that one compilation serves any number of pairs.
         chosen = np.minimum(np.arange(first, first + _GPU_BATCH), count - 1)
-        out.append(run(onsets[chosen], apexes[chosen], np.stack([start] * _GPU_BATCH)))
-    return np.concatenate([np.asarray(batch) for batch in out])[:count]
+        batches.append(program(onsets[chosen], apexes[chosen], np.stack([start] * _GPU_BATCH)))
+    return np.concatenate([np.asarray(batch) for batch in batches])[:count]
+
+
+def flow(
+    onset: np.ndarray, apex: np.ndarray, start: np.ndarray, parameters: Parameters
+) -> np.ndarray:
+    """The flow of one pair, [H, W, 2], from another flow; zeros to start from nothing."""
+    return np.asarray(_program(onset.shape, onset.dtype, parameters)(onset, apex, start))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    """What a compiled program is for; other parameters are its arguments."""
+
+    shape: tuple[int, ...]
+    """Of the images: [H, W], or [B, H, W] for a batch."""
+    dtype: np.dtype
+    border: int
+    nscales: int
+    scale_step: float
+    median_filtering: int
+    between_tests: int
+    """Inner iterations between two questions to the device whether to go on, which take a GPU
+    longer than an iteration. What has converged in between is kept as it is."""
+
+
+class _Numbers(NamedTuple):
+    """The parameters that a compiled program takes, as its equations have them."""
+
+    limit: np.float32
+    theta: np.float32
+    step: np.float32
+    enough: np.float32
+    warps: np.int32
+    inner_iterations: np.int32
+    outer_iterations: np.int32
+
+
+def _program(shape: tuple[int, ...], dtype: np.dtype, parameters: Parameters):
+    """The compiled function (onset, apex, start) -> flow for images of one shape."""
+    same = ("border", "nscales", "scale_step", "median_filtering")
+    form = _Form(
+        shape=shape,
+        dtype=dtype,
+        between_tests=1 if jax.default_backend() == "cpu" else 10,
+        **{name: getattr(parameters, name) for name in same},
+    )
+    numbers = _Numbers(
+        limit=np.float32(parameters.lambda_ * parameters.theta),
+        theta=np.float32(parameters.theta),
+        step=np.float32(parameters.tau / parameters.theta),
+        enough=np.float32(parameters.epsilon**2),
+        warps=np.int32(parameters.warps),
+        inner_iterations=np.int32(parameters.inner_iterations),
+        outer_iterations=np.int32(parameters.outer_iterations),
+    )
+    with _COMPILING:  # threads that ask at once wait for one compilation
+        return functools.partial(_compile(form), numbers)
+
+
+_COMPILING = threading.Lock()
 
 
 @functools.lru_cache
-def program(shape: tuple[int, ...], dtype: np.dtype, parameters: Parameters):
-    """The compiled function (onset, apex, start) -> flow.
-
-    Args:
-        shape: of the images, [H, W], or [B, H, W] for a batch.
-        dtype: of the images.
-        parameters: are compiled into the program.
-
-    Returns:
-        A function of two images and the flow to start from, [H, W, 2]: zeros for OpenCV's
-        usual run, another flow for OpenCV's `useInitialFlow`. All three with B in a batch.
-    """
-    # A test of convergence needs an answer from the device, which on a GPU takes longer than
-    # some iterations. Two at a time also save a CPU the copies from one buffer to the other.
-    between_tests = 2 if jax.default_backend() == "cpu" else 10
-    solve = functools.partial(
-        _solve,
-        parameters=parameters,
-        between_tests=math.gcd(parameters.inner_iterations, between_tests),
-    )
-    if len(shape) == 3:
-        solve = jax.vmap(solve)
-    image = jax.ShapeDtypeStruct(shape, dtype)
-    start = jax.ShapeDtypeStruct((*shape, 2), np.float32)
-    return jax.jit(solve).lower(image, image, start).compile(compiler_options=_OPTIONS)
+def _compile(form: _Form):
+    solve = functools.partial(_solve, form)
+    if len(form.shape) == 3:
+        solve = jax.vmap(solve, in_axes=(None, 0, 0, 0))
+    numbers = _Numbers(*(jax.ShapeDtypeStruct((), t) for t in _Numbers.__annotations__.values()))
+    image = jax.ShapeDtypeStruct(form.shape, form.dtype)
+    start = jax.ShapeDtypeStruct((*form.shape, 2), np.float32)
+    lowered = jax.jit(solve).lower(numbers, image, image, start)
+    return lowered.compile(compiler_options=_OPTIONS)
 
 
-def _solve(onset, apex, start, parameters: Parameters, between_tests: int):
+def _solve(form: _Form, numbers: _Numbers, onset, apex, start):
     """The pyramid, with the border put on and off."""
-    border = parameters.border
+    border = form.border
     levels = [
         (
             _extend(onset.astype(jnp.float32), border),
@@ -92,8 +141,8 @@ def _solve(onset, apex, start, parameters: Parameters, between_tests: int):
             _extend(jnp.moveaxis(start, -1, 0), border),
         )
     ]
-    step = parameters.scale_step
-    while len(levels) < parameters.nscales:
+    step = form.scale_step
+    while len(levels) < form.nscales:
         shape = tuple(round(side * step) for side in levels[-1][0].shape)
         if min(shape) < 16:
             break
@@ -104,7 +153,7 @@ def _solve(onset, apex, start, parameters: Parameters, between_tests: int):
         if u.shape[1:] != onset.shape:
             ratios = tuple(old / new for old, new in zip(u.shape[1:], onset.shape, strict=True))
             u = _resize(u, onset.shape, ratios) / step
-        u = _solve_level(onset, apex, u, parameters, between_tests)
+        u = _solve_level(onset, apex, u, form, numbers)
     height, width = u.shape[1:]
     return jnp.moveaxis(u[:, border : height - border, border : width - border], 0, -1)
 
@@ -130,7 +179,7 @@ def _resize(images: Float[Array, "... H W"], shape, ratios):
     return images
 
 
-def _solve_level(onset, apex, u, parameters: Parameters, between_tests: int):
+def _solve_level(onset, apex, u, form: _Form, numbers: _Numbers):
     """All warps of one level of the pyramid, from the flow u, [2, H, W]."""
     wide = _extend(apex, 1)
     dx = 0.5 * (wide[1:-1, 2:] - wide[1:-1, :-2])
@@ -143,45 +192,53 @@ def _solve_level(onset, apex, u, parameters: Parameters, between_tests: int):
         squared = dx * dx + dy * dy
         inverse = jnp.where(squared > np.finfo(np.float32).eps, 1 / squared, 0)
         constant = warped - dx * u1 - dy * u2 - onset
-        return _minimise(state, (dx, dy, constant, inverse), parameters, between_tests)
+        return _minimise(state, (dx, dy, constant, inverse), form, numbers)
 
     state = (u[0], u[1]), (jnp.zeros_like(onset),) * 4
-    (u1, u2), _ = lax.fori_loop(0, parameters.warps, warp, state)
+    (u1, u2), _ = lax.fori_loop(0, numbers.warps, warp, state)
     return jnp.stack([u1, u2])
 
 
-def _minimise(state, image, parameters: Parameters, between_tests: int):
+def _minimise(state, image, form: _Form, numbers: _Numbers):
     """The outer iterations of one warp; `state` is (u, p)."""
-    enough = np.float32(parameters.epsilon**2 * image[0].size)
-    iterate = functools.partial(_iterate, image=image, parameters=parameters)
+    enough = numbers.enough * image[0].size
+
+    def unfinished(carry, iterations):
+        n, change, _ = carry
+        return (n < iterations) & (change > enough)
 
     def inner(carry):
         n, _, state = carry
-        for _ in range(between_tests):
-            before, state = state, iterate(state)
-        changes = ((new - old) ** 2 for new, old in zip(state[0], before[0], strict=True))
-        return n + between_tests, jnp.sum(sum(changes)), state
+        after = _iterate(state, image, numbers)
+        changes = ((new - old) ** 2 for new, old in zip(after[0], state[0], strict=True))
+        return n + 1, jnp.sum(sum(changes)), after
+
+    def inners(_, carry):
+        going_on = unfinished(carry, numbers.inner_iterations)
+        return jax.tree.map(functools.partial(jnp.where, going_on), inner(carry), carry)
 
     def outer(carry):
         n, change, (u, p) = carry
-        if parameters.median_filtering > 1:
-            u = tuple(median(jnp.stack(u), parameters.median_filtering))
+        if form.median_filtering > 1:
+            u = tuple(median(jnp.stack(u), form.median_filtering))
         _, change, state = lax.while_loop(
-            lambda carry: (carry[0] < parameters.inner_iterations) & (carry[1] > enough),
-            inner,
+            functools.partial(unfinished, iterations=numbers.inner_iterations),
+            inner
+            if form.between_tests == 1
+            else functools.partial(lax.fori_loop, 0, form.between_tests, inners),
             (0, change, (u, p)),
         )
         return n + 1, change, state
 
     _, _, state = lax.while_loop(
-        lambda carry: (carry[0] < parameters.outer_iterations) & (carry[1] > enough),
+        functools.partial(unfinished, iterations=numbers.outer_iterations),
         outer,
         (0, jnp.float32(np.inf), state),
     )
     return state
 
 
-def _iterate(state, image, parameters: Parameters):
+def _iterate(state, image, numbers: _Numbers):
     """One inner iteration.
 
     Written for XLA, which makes a few passes over the planes of it: clipping stands for the
@@ -190,9 +247,7 @@ def _iterate(state, image, parameters: Parameters):
     """
     (u1, u2), (p11, p12, p21, p22) = state
     dx, dy, constant, inverse = image
-    limit = np.float32(parameters.lambda_ * parameters.theta)
-    theta = np.float32(parameters.theta)
-    step = np.float32(parameters.tau / parameters.theta)
+    limit, theta, step = numbers.limit, numbers.theta, numbers.step
 
     def divergence(px, py):
         return (px - _pad(px[:, :-1], left=1)) + (py - _pad(py[:-1], top=1))
@@ -269,10 +324,10 @@ def _warp_far(images, x, y):
 
 
 def _cubic(fraction):
-    """Weights of the pixels at -1, 0, 1 and 2, in the very steps of OpenCV."""
+    """Weights of the pixels at -1, 0, 1 and 2; their sum is 1 to the last digit, as OpenCV's."""
     a = -0.75
-    more, rest = fraction + 1, 1 - fraction
-    first = ((a * more - 5 * a) * more + 8 * a) * more - 4 * a
+    rest = 1 - fraction
     second = ((a + 2) * fraction - (a + 3)) * fraction * fraction + 1
     third = ((a + 2) * rest - (a + 3)) * rest * rest + 1
+    first = a * fraction * rest * rest
     return first, second, third, 1 - first - second - third
