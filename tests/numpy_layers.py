@@ -35,7 +35,7 @@ def dense(x, layer):
 
 def backbone(images, params):
     """Table 1: the five ReLU outputs."""
-    maps, x = [], np.asarray(images, float) / 255
+    maps, x = [], np.asarray(images, float) / 255 - 1  # white, no motion, is 0
     for name, stride, padding, pooled in (
         ("conv1", 4, "VALID", True),
         ("conv2", 1, "SAME", True),

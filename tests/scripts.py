@@ -1,0 +1,65 @@
+"""What the tests of experiments/loso.py and experiments/train.py share."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+from tiny import three_databases
+
+from flow import shards
+
+EXPERIMENTS = pathlib.Path(__file__).parents[1] / "experiments"
+sys.path.insert(0, str(EXPERIMENTS))  # the experiments import each other by name
+
+FLOWS = three_databases()
+"""The clips that :func:`write_shards` writes."""
+
+
+def write_shards(data_dir):
+    """Stand-ins for all three databases: eleven clips of six subjects."""
+    for database in ("smic", "casme2", "samm"):
+        records = [
+            {
+                "image": FLOWS.images[n],
+                "flow": np.zeros((224, 224, 2), np.float32),
+                "label": int(FLOWS.labels[n]),
+                "database": database,
+                "subject": FLOWS.subjects[n],
+                "clip": FLOWS.clips[n],
+                "onset": 1,
+                "apex": 2,
+                "offset": 3,
+                "box": np.zeros(4, np.int32),
+            }
+            for n, owner in enumerate(FLOWS.databases)
+            if owner == database
+        ]
+        shards.write(
+            database,
+            records,
+            FLOWS.metadata[database],
+            data_dir,
+            data_dir / f"{database}.unfinished",
+        )
+    return data_dir
+
+
+def start(tmp_path_factory, script, *flags):
+    """A script as a user starts it; compiled programs are shared by all tests of a session."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    return subprocess.Popen(
+        [sys.executable, str(EXPERIMENTS / script), *map(str, flags)],
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    """Its output; fails with what it said if it did not end well."""
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    return out, err

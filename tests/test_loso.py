@@ -1,0 +1,403 @@
+"""`experiments/loso.py` from shards to scores.
+
+Most tests run the script's `main` with a network of two layers, in this process. The last ones
+start it as a user does, with the real MJFN.
+"""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scripts
+import tyro
+from orbax.checkpoint import v1 as ocp
+from tiny import Tiny
+
+import mjfn_jax
+from flow import manifest
+from flow.errors import one_line
+from mjfn_jax import checkpoints, models, train
+from mjfn_jax.logs import read_log
+
+import datasets  # isort: skip  (made importable by scripts)
+import loso  # isort: skip
+
+FLOWS = scripts.FLOWS
+OWNERS = list(zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True))
+SHORT = ("--dataset=3db", "--epochs=2", "--batch_size=4", "--learning_rate=0.01")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return scripts.write_shards(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_network():
+    """A network of two layers in the place of each method's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "make", lambda method, num_jfms=None: Tiny())
+        yield
+
+
+def run(*flags):
+    """The script's own last lines, with these flags."""
+    with one_line():
+        loso.main(tyro.cli(loso.Loso, args=[str(flag) for flag in flags]))
+
+
+def refused(capsys, *flags):
+    """The one line that a run ends with."""
+    with pytest.raises(SystemExit) as caught:
+        run(*flags)
+    message = caught.value.code
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    assert "UF1" not in capsys.readouterr().out
+    return message
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data_dir):
+    out = tmp_path_factory.mktemp("runs") / "made" / "here"
+    run(*SHORT, f"--data_dir={data_dir}", f"--out={out}")
+    return out, json.loads((out / "results.json").read_text())
+
+
+def test_a_run_leaves_its_results_figures_log_and_a_checkpoint_of_every_fold(whole):
+    out, _ = whole
+    assert {path.name for path in out.iterdir()} == {
+        *(".lock", "config.json", "folds", "predictions.log"),
+        *("results.json", "confusion.png", "curves.png"),
+    }
+    assert {path.name for path in (out / "folds").iterdir()} == {
+        f"{database}_{subject}" for database, subject, _ in OWNERS
+    }
+    for folder in (out / "folds").iterdir():
+        assert "fold.json" in manifest.check(folder)
+        config = checkpoints.config_of(folder)
+        assert config["fold"].replace("/", "_") == folder.name
+        assert ocp.load(folder)["params"]["Dense_1"]["kernel"].shape == (8, 3)
+    for name in ("confusion.png", "curves.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_hold_configuration_scores_and_every_clips_prediction(whole):
+    _, results = whole
+    config = results["configuration"]
+    assert config == {
+        "dataset": "3db",
+        "method": "mjfn",
+        "num_jfms": 3,
+        "fusion": "softmax",
+        "epochs": 2,
+        "batch_size": 4,
+        "learning_rate": 0.01,
+        "seed": 0,
+        "folds": list(dict.fromkeys(f"{d}/{s}" for d, s, _ in OWNERS)),
+        "fingerprints": {name: f"of {name}" for name in ("casme2", "samm", "smic")},
+    }
+    assert {"jax", "flax", "python", "mjfn-jax"} <= results["versions"].keys()
+    assert results["hardware"]["devices"]
+    assert results["seconds"] > 0
+    assert results["failed"] == []
+    for scored in (results["scores"], results["majority"]):
+        assert set(scored) == {"pooled", "smic", "casme2", "samm"}
+        assert scored["pooled"]["n"] == len(OWNERS)
+        for part in scored.values():
+            for measure in ("uf1", "uar", "accuracy"):
+                low, high = part[f"{measure}_interval"]
+                assert 0 <= low <= high <= 1
+                assert 0 <= part[measure] <= 1
+    found = {(p["database"], p["subject"], p["clip"]): p for p in results["predictions"]}
+    assert sorted(found) == OWNERS
+    assert len(results["predictions"]) == len(OWNERS)
+    for owner, label in zip(OWNERS, FLOWS.labels, strict=True):
+        prediction = found[owner]
+        assert prediction["label"] == label
+        assert np.argmax(prediction["probabilities"]) == prediction["prediction"]
+        assert sum(prediction["probabilities"]) == pytest.approx(1, rel=1e-5)
+
+
+def test_the_log_holds_the_same_predictions(whole):
+    out, results = whole
+    logged = read_log(out / "predictions.log")
+    assert [(p.database, p.subject, p.clip, p.label, p.prediction) for p in logged] == [
+        tuple(p[name] for name in ("database", "subject", "clip", "label", "prediction"))
+        for p in results["predictions"]
+    ]
+
+
+def test_the_same_command_reads_a_finished_run_and_shows_its_table(
+    whole, data_dir, monkeypatch, capsys
+):
+    out, results = whole
+    monkeypatch.setattr(train, "train_epoch", None)
+    run(*SHORT, f"--data_dir={data_dir}", f"--out={out}")
+    again = json.loads((out / "results.json").read_text())
+    assert again | {"seconds": 0} == results | {"seconds": 0}
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed] == [
+        *("part", "pooled", "casme2", "samm", "smic", "majority", "written")
+    ]
+    assert f"{results['scores']['pooled']['uf1']:.3f}" in printed[1]
+
+
+def test_folds_chosen_by_name_are_those_of_the_whole_run(whole, data_dir, tmp_path):
+    out = tmp_path / "out"
+    run(*SHORT, f"--data_dir={data_dir}", f"--out={out}", "--folds=samm/6, s1")
+    some = json.loads((out / "results.json").read_text())
+    assert some["configuration"]["folds"] == ["samm/6", "smic/s1"]
+    assert some["predictions"] == [
+        p for p in whole[1]["predictions"] if p["subject"] in ("6", "s1")
+    ]
+    assert set(some["scores"]) == {"pooled", "samm", "smic"}
+
+
+def test_without_out_the_run_is_named_after_dataset_and_method(
+    whole, data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole[0], "runs/3db-mjfn")
+    run(*SHORT, f"--data_dir={data_dir}")
+
+
+def test_folds_that_name_nobody_are_refused_before_anything_is_written(data_dir, tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={out}")
+    message = refused(capsys, *flags, "--folds=sub01,sub99")
+    assert "--folds=sub01,sub99: no subject sub99" in message
+    assert not out.exists()
+
+
+def test_another_configurations_out_is_refused_and_kept(whole, data_dir, capsys):
+    out, results = whole
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={out}")
+    message = refused(capsys, *flags, "--seed=1", "--folds=6")
+    assert f"--out={out} belongs to another configuration" in message
+    assert "seed is 1 here and 0 there" in message
+    assert "folds is ['samm/6'] here" in message
+    assert json.loads((out / "results.json").read_text())["predictions"] == results["predictions"]
+
+
+def test_other_flow_images_are_another_configuration(whole, data_dir, capsys, monkeypatch):
+    load = datasets.load
+
+    def other(*arguments):
+        flows = load(*arguments)
+        flows.metadata["samm"] = {"fingerprint": "of another build"}
+        return flows
+
+    monkeypatch.setattr(datasets, "load", other)
+    message = refused(capsys, *SHORT, f"--data_dir={data_dir}", f"--out={whole[0]}")
+    assert "fingerprints is" in message
+    assert "of another build" in message
+
+
+def test_missing_shards_are_refused_with_the_command_that_makes_them(tmp_path, capsys):
+    out = tmp_path / "out"
+    message = refused(capsys, *SHORT, f"--data_dir={tmp_path / 'data'}", f"--out={out}")
+    assert "no data set" in message
+    assert "python -m flow build --dataset=" in message
+    assert not out.exists()
+
+
+def test_a_damaged_shard_is_named(data_dir, tmp_path, capsys):
+    copy = shutil.copytree(data_dir, tmp_path / "data")
+    shard = next(copy.rglob("samm/**/*array_record*"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    message = refused(capsys, *SHORT, f"--data_dir={copy}", f"--out={tmp_path / 'out'}")
+    assert str(shard) in message
+    assert "altered" in message
+
+
+def test_missing_shards_are_built_from_the_source(data_dir, tmp_path, monkeypatch):
+    calls = []
+
+    def build(dataset, source, target):
+        calls.append((dataset, source))
+        shutil.copytree(data_dir, target, dirs_exist_ok=True)
+
+    monkeypatch.setattr(datasets, "build", build)
+    new = tmp_path / "data"
+    flows = datasets.load("3db", new, tmp_path)
+    assert calls == [("3db", tmp_path)]
+    assert flows.clips == FLOWS.clips
+    datasets.load("3db", new, tmp_path)
+    assert len(calls) == 1  # they are there now
+
+
+def test_the_synthetic_dataset_is_rendered_and_built_on_first_use(data_dir, tmp_path, monkeypatch):
+    calls = []
+
+    def render(out, size, seed):
+        calls.append(("render", out, size, seed))
+
+    def build(dataset, source, target):
+        calls.append(("build", dataset, source))
+        shutil.copytree(data_dir, target, dirs_exist_ok=True)
+
+    monkeypatch.setattr(datasets, "render", render)
+    monkeypatch.setattr(datasets, "build", build)
+    for _ in range(2):
+        flows = datasets.load("synthetic", tmp_path, None)
+        assert len(flows.labels) == len(OWNERS)
+    mini = tmp_path / "synthetic" / "mini"
+    assert calls == [("render", mini, "mini", 0), ("build", "3db", mini)]
+
+
+def test_a_dataset_of_one_subject_is_refused(data_dir, tmp_path, capsys, monkeypatch):
+    load = datasets.load
+
+    def one_person(*arguments):
+        flows = load(*arguments)
+        return type(flows)(
+            flows.images[:2],
+            flows.labels[:2],
+            flows.databases[:2],
+            flows.subjects[:2],
+            flows.clips[:2],
+            flows.metadata,
+        )
+
+    monkeypatch.setattr(datasets, "load", one_person)
+    message = refused(capsys, *SHORT, f"--data_dir={data_dir}", f"--out={tmp_path / 'out'}")
+    assert "needs two subjects, the dataset has 1 (casme2/sub01)" in message
+
+
+def test_an_out_that_cannot_be_written_is_refused(data_dir, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"  # a superuser may write anywhere else
+    message = refused(capsys, *SHORT, f"--data_dir={data_dir}", f"--out={out}")
+    assert f"{out}: cannot be written" in message
+    assert "choose another folder" in message
+
+
+def test_folds_whose_loss_is_not_finite_are_named_and_the_others_kept(
+    whole, data_dir, tmp_path, capsys, monkeypatch
+):
+    init = train.init
+
+    def sick(model, recipe, folds):
+        state = init(model, recipe, folds)
+        params = jax.tree.map(lambda leaf: leaf.at[folds == 2].set(jnp.nan), state.params)
+        return state._replace(params=params)
+
+    monkeypatch.setattr(train, "init", sick)
+    out = tmp_path / "out"
+    message = refused(capsys, *SHORT, f"--data_dir={data_dir}", f"--out={out}")
+    assert "the loss of samm/6 (epoch 1) is not finite: lower --learning_rate=0.01" in message
+    results = json.loads((out / "results.json").read_text())
+    assert results["failed"] == [{"fold": "samm/6", "epoch": 1}]
+    assert results["scores"] is None
+    assert results["predictions"] == [p for p in whole[1]["predictions"] if p["subject"] != "6"]
+    assert len(list((out / "folds").iterdir())) == 5
+
+
+@pytest.mark.parametrize("saves", [0, 3])
+def test_a_full_disk_is_one_line_and_the_same_command_continues(
+    whole, data_dir, tmp_path, capsys, monkeypatch, saves
+):
+    out = tmp_path / "out"
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={out}")
+    save, saved = ocp.save, []
+
+    def full(folder, *arguments, **options):
+        if len(saved) == saves:
+            raise ValueError("RESOURCE_EXHAUSTED: Failed to write [os_error_code='28']")
+        saved.append(folder)
+        return save(folder, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.ocp, "save", full)
+        assert "the disk is full: free some space" in refused(capsys, *flags)
+    kept = [path for path in out.glob("folds/*") if manifest.check(path)]
+    assert len(kept) == max(0, saves - 1)  # the state is saved before the first fold
+    run(*flags)
+    results = json.loads((out / "results.json").read_text())
+    assert results["predictions"] == whole[1]["predictions"]
+
+
+def test_a_disk_that_fills_up_at_the_end_keeps_the_earlier_results(
+    whole, data_dir, tmp_path, capsys, monkeypatch
+):
+    out = shutil.copytree(whole[0], tmp_path / "out")
+    before = (out / "results.json").read_bytes()
+
+    def full(path, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(loso.results, "curves_figure", lambda history, path, floor: full(path))
+    message = refused(capsys, *SHORT, f"--data_dir={data_dir}", f"--out={out}")
+    assert "curves.png: the disk is full" in message
+    assert (out / "results.json").read_bytes() == before
+
+
+# From here on MJFN itself, as a user starts it. Compiling it takes most of the time.
+
+REAL = ("--dataset=3db", "--epochs=1", "--batch_size=4")
+
+
+@pytest.fixture(scope="module")
+def killed_and_continued(tmp_path_factory, data_dir):
+    """A run of two folds that is killed at the first finished fold, then given again."""
+    out = tmp_path_factory.mktemp("real") / "out"
+    flags = (*REAL, f"--data_dir={data_dir}", f"--out={out}", "--folds=casme2/sub01,smic/s1")
+    process = scripts.start(tmp_path_factory, "loso.py", *flags)
+    try:
+        while not (out / "config.json").exists() and process.poll() is None:
+            time.sleep(0.05)
+        with pytest.raises(SystemExit) as second:
+            run(*SHORT, f"--data_dir={data_dir}", f"--out={out}")
+        while not list(out.glob("folds/[!.]*")) and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        _, err = process.communicate()
+        assert process.returncode == -signal.SIGKILL, err
+    finally:
+        process.kill()
+    assert not (out / "results.json").exists()
+    printed, _ = scripts.finish(scripts.start(tmp_path_factory, "loso.py", *flags))
+    return out, printed, second.value.code, process.pid
+
+
+def test_a_second_run_on_one_out_is_told_who_is_there(killed_and_continued):
+    out, _, message, pid = killed_and_continued
+    assert message.startswith(f"error: {out}: in use by process {pid} on ")
+
+
+def test_a_fold_of_a_killed_run_among_two_is_bit_for_bit_the_fold_alone(
+    killed_and_continued, tmp_path_factory, data_dir
+):
+    out, printed, _, _ = killed_and_continued
+    assert printed.splitlines()[0].startswith("part")
+    assert printed.splitlines()[-1] == f"written to {out}"
+    together = json.loads((out / "results.json").read_text())
+    assert len(together["predictions"]) == 3
+    assert not (out / "state").exists()
+
+    alone = tmp_path_factory.mktemp("alone")
+    flags = (*REAL, f"--data_dir={data_dir}", f"--out={alone}", "--folds=casme2/sub01")
+    scripts.finish(scripts.start(tmp_path_factory, "loso.py", *flags))
+    results = json.loads((alone / "results.json").read_text())
+    assert results["predictions"] == together["predictions"][:2]
+    assert results["history"]["casme2/sub01"] == together["history"]["casme2/sub01"]
+    mine, theirs = (ocp.load(folder / "folds" / "casme2_sub01") for folder in (alone, out))
+    jax.tree.map(np.testing.assert_array_equal, mine, theirs)
+
+
+def test_a_folds_checkpoint_is_the_network_that_predicted(killed_and_continued):
+    out = killed_and_continued[0]
+    predictions = json.loads((out / "results.json").read_text())["predictions"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "make", lambda method, num_jfms: models.MJFN(num_jfms=num_jfms))
+        classify = mjfn_jax.load(out / "folds" / "casme2_sub01")
+    wanted = [p["probabilities"] for p in predictions if p["subject"] == "sub01"]
+    np.testing.assert_allclose(classify(FLOWS.images[:2]), wanted, rtol=1e-4)
