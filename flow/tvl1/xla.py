@@ -41,16 +41,17 @@ def version() -> str:
 def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.ndarray:
     """As :func:`flow.tvl1.tvl1`: one pair a core, or batches on a GPU."""
     count, *size = onsets.shape
+    onsets, apexes = onsets.astype(np.float32), apexes.astype(np.float32)
     start = np.zeros((*size, 2), np.float32)
     if jax.default_backend() == "cpu":
-        program = _program(tuple(size), onsets.dtype, parameters)
+        program = _program(tuple(size), parameters)
 
         def one(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
             return np.asarray(program(*pair, start))
 
         with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             return np.stack(list(pool.map(one, zip(onsets, apexes, strict=True))))
-    program = _program((_GPU_BATCH, *size), onsets.dtype, parameters)
+    program = _program((_GPU_BATCH, *size), parameters)
     batches = []
     for first in range(0, count, _GPU_BATCH):
         # The last batch is filled up, so that one compilation serves any number of pairs.
@@ -63,7 +64,8 @@ def flow(
     onset: np.ndarray, apex: np.ndarray, start: np.ndarray, parameters: Parameters
 ) -> np.ndarray:
     """The flow of one pair, [H, W, 2], from another flow; zeros to start from nothing."""
-    return np.asarray(_program(onset.shape, onset.dtype, parameters)(onset, apex, start))
+    images = (image.astype(np.float32) for image in (onset, apex))
+    return np.asarray(_program(onset.shape, parameters)(*images, start))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,6 @@ class _Form:
 
     shape: tuple[int, ...]
     """Of the images: [H, W], or [B, H, W] for a batch."""
-    dtype: np.dtype
     border: int
     nscales: int
     scale_step: float
@@ -94,12 +95,11 @@ class _Numbers(NamedTuple):
     outer_iterations: np.int32
 
 
-def _program(shape: tuple[int, ...], dtype: np.dtype, parameters: Parameters):
+def _program(shape: tuple[int, ...], parameters: Parameters):
     """The compiled function (onset, apex, start) -> flow for images of one shape."""
     same = ("border", "nscales", "scale_step", "median_filtering")
     form = _Form(
         shape=shape,
-        dtype=dtype,
         between_tests=1 if jax.default_backend() == "cpu" else 10,
         **{name: getattr(parameters, name) for name in same},
     )
@@ -125,7 +125,7 @@ def _compile(form: _Form):
     if len(form.shape) == 3:
         solve = jax.vmap(solve, in_axes=(None, 0, 0, 0))
     numbers = _Numbers(*(jax.ShapeDtypeStruct((), t) for t in _Numbers.__annotations__.values()))
-    image = jax.ShapeDtypeStruct(form.shape, form.dtype)
+    image = jax.ShapeDtypeStruct(form.shape, np.float32)
     start = jax.ShapeDtypeStruct((*form.shape, 2), np.float32)
     lowered = jax.jit(solve).lower(numbers, image, image, start)
     return lowered.compile(compiler_options=_OPTIONS)
@@ -136,8 +136,8 @@ def _solve(form: _Form, numbers: _Numbers, onset, apex, start):
     border = form.border
     levels = [
         (
-            _extend(onset.astype(jnp.float32), border),
-            _extend(apex.astype(jnp.float32), border),
+            _extend(onset, border),
+            _extend(apex, border),
             _extend(jnp.moveaxis(start, -1, 0), border),
         )
     ]
