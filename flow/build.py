@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 
 from flow import lock, manifest, shards
-from flow.apex import find_apex
+from flow.apex import PRESET, find_apex
 from flow.clips import Box, Clip
 from flow.color import flow_to_color
 from flow.databases import DATASETS, read
@@ -156,13 +156,11 @@ class _Job:
                     f"{frame}: no such image: copy it again from the owners' archive"
                 ) from None
             digest.update(f"{number} {len(content)}\n".encode() + content)
-        made_by = json.dumps(
-            [digest.hexdigest(), dataclasses.asdict(parameters), describe_backend(backend)]
-        )
+        made_by = json.dumps([digest.hexdigest(), _settings(parameters), describe_backend(backend)])
         name = hashlib.sha256(made_by.encode()).hexdigest()
         return cls(clip, box, digest.hexdigest(), partial / f"{name}.npz")
 
-    def faces(self) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    def faces(self, backend: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """The onset's and the apex's face, UInt8 [224, 224], and what the record says of them."""
         clip, box = self.clip, self.box
         frames = _frames(clip)
@@ -181,7 +179,7 @@ class _Job:
                 raise InputError(
                     f"{frames[clip.onset].parent}: one frame only, an apex takes two or more"
                 )
-            index = find_apex(np.stack(images)).index
+            index = find_apex(np.stack(images), backend).index
         else:
             index = numbers.index(clip.apex)
         record = {
@@ -262,7 +260,7 @@ def _pool(workers: int) -> Iterator[concurrent.futures.Executor]:
 
 def _compute(batch: list[_Job], parameters: Parameters, backend: str) -> int:
     """Put down the records of a batch; returns their number."""
-    onsets, apexes, records = zip(*(job.faces() for job in batch), strict=True)
+    onsets, apexes, records = zip(*(job.faces(backend) for job in batch), strict=True)
     flows = tvl1(np.stack(onsets), np.stack(apexes), parameters, backend)
     for job, record, flow in zip(batch, records, flows, strict=True):
         if not np.isfinite(flow).all():
@@ -271,13 +269,18 @@ def _compute(batch: list[_Job], parameters: Parameters, backend: str) -> int:
     return len(batch)
 
 
+def _settings(parameters: Parameters) -> dict[str, Any]:
+    """The parameters of the flow, and how the apex is searched for."""
+    return dataclasses.asdict(parameters) | {"apex_preset": PRESET}
+
+
 def _metadata(jobs: list[_Job], parameters: Parameters, backend: str) -> dict[str, Any]:
     """What a data set says of its making."""
     digests = "\n".join(sorted(job.digest for job in jobs))
     versions = ("mjfn-jax", "numpy", "opencv-contrib-python-headless", "tensorflow-datasets")
     return {
         "fingerprint": hashlib.sha256(digests.encode()).hexdigest(),
-        "parameters": dataclasses.asdict(parameters),
+        "parameters": _settings(parameters),
         "backend": backend,
         "made_by": describe_backend(backend),
         "clips": len(jobs),

@@ -140,6 +140,7 @@ def test_a_record_holds_the_flow_between_onset_and_apex(source, data_dir):
     assert metadata["backend"] == "opencv"
     assert metadata["made_by"].startswith("opencv 5")
     assert metadata["parameters"]["nscales"] == 5
+    assert metadata["parameters"]["apex_preset"] == "balanced"
     assert metadata["clips"] == 4
     assert len(metadata["fingerprint"]) == 64
     assert sorted(path.name for path in data_dir.iterdir()) == [".lock", "flow_images"]
