@@ -1,0 +1,147 @@
+"""`experiments/train.py`, from shards to a network that can be handed over."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_layers
+import pytest
+import scripts
+import tyro
+from orbax.checkpoint import v1 as ocp
+from tiny import Tiny
+
+import mjfn_jax
+from flow.errors import one_line
+from mjfn_jax import checkpoints, models, sweep
+from mjfn_jax import train as training
+
+import train as script  # isort: skip  (made importable by scripts)
+
+FLOWS = scripts.FLOWS
+SHORT = ("--dataset=3db", "--epochs=2", "--batch_size=4", "--learning_rate=0.01")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return scripts.write_shards(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def tiny_network(monkeypatch):
+    """A network of two layers in the place of each method's."""
+    monkeypatch.setattr(models, "make", lambda method, num_jfms=None: Tiny())
+
+
+def run(*flags):
+    with one_line():
+        script.main(tyro.cli(script.Train, args=[str(flag) for flag in flags]))
+
+
+def refused(*flags):
+    """The one line that a run ends with."""
+    with pytest.raises(SystemExit) as caught:
+        run(*flags)
+    assert caught.value.code.startswith("error: ")
+    assert "\n" not in caught.value.code
+    return caught.value.code
+
+
+def trained_on_all():
+    """The parameters that training on every clip ends with, by a loop over epochs."""
+    recipe = training.Recipe(epochs=2, batch_size=4, learning_rate=0.01)
+    nobody = jnp.zeros((1, len(FLOWS.labels)), bool)
+    folds = jnp.zeros(1, jnp.uint32)
+    state = training.init(Tiny(), recipe, np.zeros(1, int))
+    images, labels = jnp.asarray(FLOWS.images), jnp.asarray(FLOWS.labels)
+    for epoch in range(2):
+        state, _ = training.train_epoch(
+            Tiny(), recipe, 3, state, folds, nobody, images, labels, jnp.asarray(epoch)
+        )
+    return jax.tree.map(lambda leaf: np.asarray(leaf[0]), state.params)
+
+
+def test_a_checkpoint_of_all_subjects_is_written_with_its_configuration(
+    tiny_network, data_dir, tmp_path, capsys
+):
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={tmp_path}")
+    run(*flags)
+    assert capsys.readouterr().out.startswith(f"written to {tmp_path / 'model'};")
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "config.json", "model"}
+    config = checkpoints.config_of(tmp_path / "model")
+    assert config == json.loads((tmp_path / "config.json").read_text())
+    assert config == {
+        "dataset": "3db",
+        "method": "mjfn",
+        "num_jfms": 3,
+        "fusion": "softmax",
+        "epochs": 2,
+        "batch_size": 4,
+        "learning_rate": 0.01,
+        "seed": 0,
+        "fingerprints": {name: f"of {name}" for name in ("casme2", "samm", "smic")},
+    }
+    jax.tree.map(np.testing.assert_array_equal, ocp.load(tmp_path / "model"), trained_on_all())
+
+    before = (tmp_path / "model" / "MANIFEST.sha256").stat()
+    run(*flags)  # is there already
+    assert (tmp_path / "model" / "MANIFEST.sha256").stat() == before
+    assert "seed is 1 here and 0 there" in refused(*flags, "--seed=1")
+    assert (tmp_path / "model" / "MANIFEST.sha256").stat() == before
+
+
+def test_a_stopped_training_continues_with_the_same_bits(
+    tiny_network, data_dir, tmp_path, monkeypatch
+):
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={tmp_path}")
+    save_state = sweep._save_state
+
+    def save_and_stop(*arguments):
+        save_state(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "_save_state", save_and_stop)
+        patch.setattr(sweep.time, "monotonic", iter(range(0, 10**6, 1000)).__next__)
+        with pytest.raises(SystemExit) as caught:
+            run(*flags)
+        assert caught.value.code == 130
+    assert (tmp_path / "state" / "1").is_dir()  # after the first of two epochs
+    run(*flags)
+    jax.tree.map(np.testing.assert_array_equal, ocp.load(tmp_path / "model"), trained_on_all())
+
+
+def test_a_loss_that_is_not_finite_is_one_line_and_no_network(
+    tiny_network, data_dir, tmp_path, monkeypatch
+):
+    init = training.init
+
+    def sick(*arguments):
+        state = init(*arguments)
+        return state._replace(params=jax.tree.map(lambda leaf: leaf * jnp.nan, state.params))
+
+    monkeypatch.setattr(training, "init", sick)
+    message = refused(*SHORT, f"--data_dir={data_dir}", f"--out={tmp_path}")
+    assert "the loss of all subjects (epoch 1) is not finite: lower --learning_rate" in message
+    assert not (tmp_path / "model").exists()
+
+
+def test_missing_shards_are_refused_with_the_command_that_makes_them(tmp_path):
+    message = refused("--dataset=samm", f"--data_dir={tmp_path}", f"--out={tmp_path / 'out'}")
+    assert "python -m flow build --dataset=samm" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trained_mjfn_can_be_loaded_and_is_the_papers_network(tmp_path_factory, data_dir):
+    """The real one, as a user starts it; its compilation takes most of the time."""
+    out = tmp_path_factory.mktemp("real")
+    flags = ("--dataset=3db", "--epochs=1", "--batch_size=4", f"--data_dir={data_dir}")
+    printed, _ = scripts.finish(scripts.start(tmp_path_factory, "train.py", *flags, f"--out={out}"))
+    assert printed == f"written to {out / 'model'}; mjfn_jax.load opens it\n"
+    images = FLOWS.images[:2]
+    probabilities = mjfn_jax.load(shutil.copytree(out / "model", out / "copy"))(images)
+    params = ocp.load(out / "model")["params"]
+    wanted = numpy_layers.mjfn(images, params, 3, "softmax")
+    np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
