@@ -198,37 +198,50 @@ def test_each_training_clip_comes_once_an_epoch_and_no_other(batch_size, held_ou
     assert (np.diff(flat) <= 0).all()  # so that only the last batch is short
 
 
-def test_the_order_depends_on_seed_fold_and_epoch_only():
+def test_order_and_dropout_depend_on_seed_fold_epoch_and_step_only():
     """Seen through what reaches the network: clip n has pixels of value n."""
     images = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None, None], IMAGES.shape)
-    seen = []
+    clips, keys = [], []
 
     class Spy(Tiny):
         def __call__(self, images, train=False):
             if train:
-                jax.debug.callback(lambda ids: seen.append(ids), images[:, 0, 0, 0], ordered=True)
+                key = jax.random.key_data(self.make_rng("dropout"))
+                jax.debug.callback(see, images[:, 0, 0, 0], key, ordered=True)
             return super().__call__(images, train)
 
-    def orders(folds, seed=0, learning_rate=0.01):
-        seen.clear()
-        recipe = Recipe(2, 3, learning_rate, seed)
-        fit(folds, images, recipe, Spy(dropout=0.0))
+    def see(ids, key):
+        clips.append(ids)
+        keys.append(tuple(map(int, key)))
+
+    def watch(folds, seed=0, learning_rate=0.01):
+        """The order of the clips and the dropout keys of each step, by epoch and fold."""
+        clips.clear()
+        keys.clear()
+        fit(folds, images, Recipe(2, 3, learning_rate, seed), Spy(dropout=0.0))
         jax.effects_barrier()
-        # [epoch, fold, step * batch]; fold 0 has two clips, the others seven
-        found = np.reshape(seen, (2, len(folds), STEPS * 3))
+        orders = np.reshape(clips, (2, len(folds), STEPS * 3))
+        dropout = np.reshape(keys, (2, len(folds), STEPS, 2))
         return {
-            (epoch, fold): tuple(found[epoch, k, : (~HELD_OUT[fold]).sum()])
+            (epoch, fold): (
+                tuple(orders[epoch, k, : (~HELD_OUT[fold]).sum()]),
+                tuple(map(tuple, dropout[epoch, k])),
+            )
             for epoch in range(2)
             for k, fold in enumerate(folds)
         }
 
-    everything = orders([0, 1, 2])
-    for (_, fold), order in everything.items():
+    everything = watch([0, 1, 2])
+    for (_, fold), (order, _) in everything.items():
         assert sorted(order) == list(np.flatnonzero(~HELD_OUT[fold]))
-    assert len({everything[epoch, fold] for epoch in (0, 1) for fold in (1, 2)}) == 4
-    alone = orders([2], learning_rate=0.5)
+    assert len({everything[epoch, fold][0] for epoch in (0, 1) for fold in (1, 2)}) == 4
+    assert len(set(keys)) == 2 * 3 * STEPS  # no dropout mask comes twice
+    alone = watch([2], learning_rate=0.5)
     assert alone == {key: everything[key] for key in alone}
-    assert orders([2], seed=1) != alone
+    other = watch([2], seed=1)
+    for key in other:
+        assert other[key][0] != alone[key][0]
+        assert not set(other[key][1]) & set(alone[key][1])
 
 
 @pytest.mark.parametrize("clips", [1, 3, 4])
