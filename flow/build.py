@@ -111,8 +111,9 @@ def build(
             jobs += [job for job in tasks if not job.path.exists()]
 
         _check_space(data_dir, len(jobs) + sum(len(tasks) for tasks, _ in plans.values()))
-        total = sum(len(tasks) for tasks, _ in plans.values())
-        _compute_all(jobs, parameters, chosen, total)
+        if jobs:
+            total = sum(len(tasks) for tasks, _ in plans.values())
+            _compute_all(jobs, parameters, chosen, total)
         for database, (tasks, metadata) in plans.items():
             partial = data_dir / ".building" / database
             records = (job.record() for job in tasks)
