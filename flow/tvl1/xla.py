@@ -128,7 +128,7 @@ def _compile(form: _Form):
     image = jax.ShapeDtypeStruct(form.shape, np.float32)
     start = jax.ShapeDtypeStruct((*form.shape, 2), np.float32)
     lowered = jax.jit(solve).lower(numbers, image, image, start)
-    return lowered.compile(compiler_options=_OPTIONS)
+    return lowered.compile(compiler_options=_OPTIONS if jax.default_backend() == "cpu" else None)
 
 
 def _solve(form: _Form, numbers: _Numbers, onset, apex, start):
