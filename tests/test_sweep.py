@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -146,6 +147,24 @@ def test_a_run_killed_at_any_save_continues_with_the_same_bits(tmp_path, whole, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folds"]
     unfinished = [path.name for path in (tmp_path / "folds").iterdir() if path.name[0] == "."]
     assert not unfinished
+
+
+def test_of_two_states_the_newer_one_continues(tmp_path, whole, monkeypatch):
+    """Killed after a state is saved and before the older one is removed."""
+    rmtree = shutil.rmtree
+
+    def die(path, **options):
+        if pathlib.Path(path).name.isdigit() and pathlib.Path(path).exists():
+            raise Killed
+        rmtree(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shutil, "rmtree", die)
+        run(tmp_path, save_every=0.0)
+    assert {path.name for path in tmp_path.glob("state/*/*")} == {"1", "2"}
+    read = []
+    assert_same(run(tmp_path, on_epoch=lambda folds, _: read.append(folds)), whole[1])
+    assert read[0] == 2 * len(FOLDS)
 
 
 def test_a_finished_run_is_read_and_not_trained(tmp_path, whole, monkeypatch):
