@@ -9,7 +9,7 @@ import pytest
 from skimage import data
 
 from flow.errors import InputError
-from flow.tvl1 import Parameters, describe_backend, pairs, resolve_backend, tvl1, xla
+from flow.tvl1 import Parameters, describe_backend, opencv, pairs, resolve_backend, tvl1, xla
 from flow.tvl1.median import _LAST, median
 
 HEIGHT, WIDTH = 48, 64
@@ -115,6 +115,16 @@ def test_jax_run_to_convergence_keeps_opencv_s_own_rule(moved):
     )
     ours, theirs = (end_point_errors(f, truths).mean() for f in (flows, expected))
     assert ours == pytest.approx(theirs, rel=0.02)
+
+
+def test_a_flow_to_start_from_goes_up_the_pyramid_as_opencv_s_does(moved):
+    onsets, apexes, truths = moved
+    parameters = Parameters(nscales=2, warps=1, **FIXED)
+    ours, theirs, cold = (
+        module.flow(onsets[0], apexes[0], start, parameters)
+        for module, start in ((xla, truths[0]), (opencv, truths[0]), (opencv, None))
+    )
+    assert end_point_errors(ours, theirs).mean() < 1e-5 < end_point_errors(cold, theirs).mean()
 
 
 def test_a_pair_s_flow_does_not_depend_on_the_others(moved):
