@@ -12,7 +12,7 @@ from flow.tvl1.parameters import Parameters
 PRESETS = {
     "reference": Parameters(),
     "balanced": Parameters(nscales=1, warps=2),
-    "fast": Parameters(nscales=1, warps=1, epsilon=0.03),
+    "fast": Parameters(nscales=1, warps=1, epsilon=0.02),
 }
 """Points on the curve of speed and error that `experiments/benchmark_flow.py` measures.
 `reference` starts every frame from nothing and is :func:`flow.tvl1.tvl1` itself. The others
