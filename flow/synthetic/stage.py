@@ -21,7 +21,7 @@ from flow.synthetic import trees
 from flow.synthetic.cast import SIZES, Plan, cast
 from flow.synthetic.motion import CAMERAS, play
 
-RENDERER = 1
+RENDERER = 2
 """Raised whenever the same settings would give other frames."""
 
 _SETTINGS = "synthetic.json"
