@@ -14,6 +14,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy_layers
 import pytest
 import scripts
 import tyro
@@ -340,64 +341,67 @@ def test_a_disk_that_fills_up_at_the_end_keeps_the_earlier_results(
     assert (out / "results.json").read_bytes() == before
 
 
-# From here on MJFN itself, as a user starts it. Compiling it takes most of the time.
-
-REAL = ("--dataset=3db", "--epochs=1", "--batch_size=4")
+# From here on MJFN itself, as a user starts it. Compiling it takes most of the time, so the run
+# of one fold and the run of two are started together.
 
 
 @pytest.fixture(scope="module")
-def killed_and_continued(tmp_path_factory, data_dir):
-    """A run of two folds that is killed at the first finished fold, then given again."""
-    out = tmp_path_factory.mktemp("real") / "out"
-    flags = (*REAL, f"--data_dir={data_dir}", f"--out={out}", "--folds=casme2/sub01,smic/s1")
-    process = scripts.start(tmp_path_factory, "loso.py", *flags)
+def real_runs(tmp_path_factory, data_dir):
+    """A run of two folds, killed at the first finished fold and given again; one fold alone."""
+    out, alone = (tmp_path_factory.mktemp("real") / name for name in ("out", "alone"))
+    flags = ("--dataset=3db", "--epochs=1", "--batch_size=4", f"--data_dir={data_dir}")
+    of_one = (*flags, f"--out={alone}", "--folds=casme2/sub01")
+    of_two = (*flags, f"--out={out}", "--folds=casme2/sub01,smic/s1")
+    processes = [scripts.start(tmp_path_factory, "loso.py", *of) for of in (of_two, of_one)]
     try:
-        while not (out / "config.json").exists() and process.poll() is None:
+        while not (out / "config.json").exists() and processes[0].poll() is None:
             time.sleep(0.05)
         with pytest.raises(SystemExit) as second:
             run(*SHORT, f"--data_dir={data_dir}", f"--out={out}")
-        while not list(out.glob("folds/[!.]*")) and process.poll() is None:
+        while not list(out.glob("folds/[!.]*")) and processes[0].poll() is None:
             time.sleep(0.01)
-        process.kill()
-        _, err = process.communicate()
-        assert process.returncode == -signal.SIGKILL, err
+        processes[0].kill()
+        _, err = processes[0].communicate()
+        assert processes[0].returncode == -signal.SIGKILL, err
+        assert not (out / "results.json").exists()
+        processes.append(scripts.start(tmp_path_factory, "loso.py", *of_two))
+        printed, _ = scripts.finish(processes[-1])
+        scripts.finish(processes[1])
     finally:
-        process.kill()
-    assert not (out / "results.json").exists()
-    printed, _ = scripts.finish(scripts.start(tmp_path_factory, "loso.py", *flags))
-    return out, printed, second.value.code, process.pid
+        for process in processes:
+            process.kill()
+    return out, alone, printed, second.value.code, processes[0].pid
 
 
-def test_a_second_run_on_one_out_is_told_who_is_there(killed_and_continued):
-    out, _, message, pid = killed_and_continued
+def test_a_second_run_on_one_out_is_told_who_is_there(real_runs):
+    out, _, _, message, pid = real_runs
     assert message.startswith(f"error: {out}: in use by process {pid} on ")
 
 
-def test_a_fold_of_a_killed_run_among_two_is_bit_for_bit_the_fold_alone(
-    killed_and_continued, tmp_path_factory, data_dir
-):
-    out, printed, _, _ = killed_and_continued
+def test_a_fold_of_a_killed_run_among_two_is_bit_for_bit_the_fold_alone(real_runs):
+    out, alone, printed, _, _ = real_runs
     assert printed.splitlines()[0].startswith("part")
     assert printed.splitlines()[-1] == f"written to {out}"
-    together = json.loads((out / "results.json").read_text())
-    assert len(together["predictions"]) == 3
     assert not (out / "state").exists()
-
-    alone = tmp_path_factory.mktemp("alone")
-    flags = (*REAL, f"--data_dir={data_dir}", f"--out={alone}", "--folds=casme2/sub01")
-    scripts.finish(scripts.start(tmp_path_factory, "loso.py", *flags))
-    results = json.loads((alone / "results.json").read_text())
-    assert results["predictions"] == together["predictions"][:2]
-    assert results["history"]["casme2/sub01"] == together["history"]["casme2/sub01"]
+    together, single = (json.loads((o / "results.json").read_text()) for o in (out, alone))
+    assert len(together["predictions"]) == 3
+    assert single["predictions"] == together["predictions"][:2]
+    assert single["history"]["casme2/sub01"] == together["history"]["casme2/sub01"]
     mine, theirs = (ocp.load(folder / "folds" / "casme2_sub01") for folder in (alone, out))
     jax.tree.map(np.testing.assert_array_equal, mine, theirs)
 
 
-def test_a_folds_checkpoint_is_the_network_that_predicted(killed_and_continued):
-    out = killed_and_continued[0]
+def test_a_folds_checkpoint_is_the_network_that_predicted(real_runs):
+    out = real_runs[0]
     predictions = json.loads((out / "results.json").read_text())["predictions"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "make", lambda method, num_jfms: models.MJFN(num_jfms=num_jfms))
-        classify = mjfn_jax.load(out / "folds" / "casme2_sub01")
-    wanted = [p["probabilities"] for p in predictions if p["subject"] == "sub01"]
-    np.testing.assert_allclose(classify(FLOWS.images[:2]), wanted, rtol=1e-4)
+    for database, subject in (("casme2", "sub01"), ("smic", "s1")):
+        hers = [n for n, owner in enumerate(OWNERS) if owner[:2] == (database, subject)]
+        params = ocp.load(out / "folds" / f"{database}_{subject}")["params"]
+        wanted = numpy_layers.mjfn(FLOWS.images[hers], params, 3, "softmax")
+        probabilities = [p["probabilities"] for p in predictions if p["subject"] == subject]
+        np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
+
+
+def test_a_folds_checkpoint_can_be_loaded(real_runs, monkeypatch):
+    monkeypatch.setattr(models, "make", lambda method, num_jfms: models.MJFN(num_jfms=num_jfms))
+    assert callable(mjfn_jax.load(real_runs[0] / "folds" / "smic_s1"))
