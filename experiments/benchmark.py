@@ -3,8 +3,10 @@
     python experiments/benchmark.py stand_ins --size=full
     python experiments/benchmark.py build --source=DIR
     python experiments/benchmark.py train --folds 1 8
+    python experiments/benchmark.py flow --quick
 
-Each prints one JSON object. The figures in the README were made with it.
+Each prints one JSON object, or writes it to `--json=FILE`. The figures in the README were made
+with it.
 """
 
 import contextlib
@@ -22,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from benchmark_flow import Flow
 from console import script
 
 from flow.build import build
@@ -40,6 +43,8 @@ class StandIns:
 
     size: Literal["mini", "full"] = "mini"
     """`full` has the counts of the paper's Table 2."""
+    json: pathlib.Path | None = None
+    """Write the figures to this file too."""
 
     def run(self) -> dict:
         with tempfile.TemporaryDirectory() as folder, stopwatch() as seconds:
@@ -59,6 +64,8 @@ class Build:
     """How many pairs the plain loop does, spread over the clips."""
     backend: Literal["auto", "opencv", "jax"] = "auto"
     """What computes TV-L1 in the build."""
+    json: pathlib.Path | None = None
+    """Write the figures to this file too."""
 
     def run(self) -> dict:
         clips = read("casme2", self.source).clips
@@ -92,6 +99,8 @@ class Train:
     """Steps of an epoch, of 12 clips."""
     turns: int = 5
     """Epochs measured for each number of folds."""
+    json: pathlib.Path | None = None
+    """Write the figures to this file too."""
 
     def run(self) -> dict:
         recipe, model = train.Recipe(), models.make("mjfn")
@@ -138,11 +147,14 @@ def stopwatch():
 
 
 def main() -> None:
-    commands = {"stand_ins": StandIns, "build": Build, "train": Train}
+    commands = {"stand_ins": StandIns, "build": Build, "train": Train, "flow": Flow}
     command = tyro.extras.subcommand_cli_from_dict(
         commands, description=__doc__, use_underscores=True
     )
-    print(json.dumps({**command.run(), "hardware": hardware()}, indent=1))
+    text = json.dumps({**command.run(), "hardware": hardware()}, indent=1)
+    if command.json is not None:
+        command.json.write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Speed and error of TV-L1: OpenCV, the JAX program, and the streaming presets.
 
-    python experiments/benchmark_flow.py --quick --json=flow.json
-    python experiments/benchmark_flow.py --plot=flow.png
+    python experiments/benchmark.py flow --quick --json=flow.json
+    python experiments/benchmark.py flow --plot=flow.png
 
 Frames and true motion are stand-ins (`flow.synthetic`), resized to 224x224. One-core figures
 come from a process that is held on one core, and count its processor time: other work on the
@@ -16,7 +16,6 @@ OpenCV's; `balanced` 42 frames/s with 0.99 times the full run's error.
 import concurrent.futures
 import dataclasses
 import functools
-import json
 import multiprocessing
 import os
 import pathlib
@@ -26,9 +25,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import tyro
 
-from flow.errors import one_line
 from flow.synthetic.cast import cast
 from flow.synthetic.motion import crop, play
 from flow.tvl1 import PRESETS, Parameters, Stream, describe_backend, tvl1
@@ -304,15 +301,3 @@ def draw(streams: dict, path: pathlib.Path) -> None:
     axes.set(xlim=(2, 2 * slowest), ylim=(0, 1.2 * worst))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
-
-
-def main(flags: Flow) -> None:
-    text = json.dumps(flags.run(), indent=2)
-    if flags.json is not None:
-        flags.json.write_text(text + "\n")
-    print(text)
-
-
-if __name__ == "__main__":
-    with one_line():
-        main(tyro.cli(Flow))
