@@ -160,6 +160,7 @@ def test_conv_module_adds_a_bias_and_starts_from_he_normal():
     assert jax.tree.map(jnp.shape, params) == {"kernel": (5, 5, 32, 64), "bias": (64,)}
     assert not params["bias"].any()
     assert params["kernel"].std() == pytest.approx(np.sqrt(2 / (5 * 5 * 32)), rel=0.02)
-    params["bias"] = jnp.asarray(normal(1, 64))
+    bias = normal(1, 64)
+    params["bias"] = jnp.asarray(bias)
     wanted = numpy_layers.conv(np.asarray(x), np.asarray(params["kernel"]), 1, "VALID")
-    assert_close(np.asarray(module.apply({"params": params}, x)), wanted + params["bias"])
+    assert_close(np.asarray(module.apply({"params": params}, x)), wanted + bias)
