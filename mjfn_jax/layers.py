@@ -133,4 +133,4 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        return conv(x, kernel, self.stride, self.padding) + bias
+        return conv(x, kernel, self.stride, self.padding) + bias[None, None, None]
