@@ -172,7 +172,7 @@ def _resize(images: Float[Array, "... H W"], shape, ratios):
         position = (np.arange(size) + 0.5) * ratio - 0.5
         first = np.floor(position).astype(int)
         weight = (position - first).astype(np.float32)
-        weight = weight[:, None] if axis == -2 else weight
+        weight = np.expand_dims(weight, [a for a in range(images.ndim) if a != images.ndim + axis])
         last = images.shape[axis] - 1
         low, high = (jnp.take(images, np.clip(i, 0, last), axis) for i in (first, first + 1))
         images = low * (1 - weight) + high * weight
@@ -274,7 +274,7 @@ def _warp(images: Float[Array, "3 H W"], u1, u2) -> Float[Array, "3 H W"]:
     """The images at x + u by bicubic interpolation; 0 outside."""
     height, width = u1.shape
     # From positions, not displacements: so the fractions are rounded as OpenCV's are.
-    x = u1 + np.arange(width, dtype=np.float32)
+    x = u1 + np.arange(width, dtype=np.float32)[None]
     y = u2 + np.arange(height, dtype=np.float32)[:, None]
     near = jnp.maximum(jnp.max(jnp.abs(u1)), jnp.max(jnp.abs(u2))) < _NEAR
     return lax.cond(near, _warp_near, _warp_far, images, x, y)
@@ -296,14 +296,14 @@ def _warp_near(images, x, y):
                     weight = jnp.where(whole == offset + 1 - tap, cubic[tap], weight)
             yield weight
 
-    wx = list(weights(x, np.arange(width, dtype=np.float32)))
+    wx = list(weights(x, np.arange(width, dtype=np.float32)[None]))
     wy = list(weights(y, np.arange(height, dtype=np.float32)[:, None]))
     wide = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach)))
     rows = (
-        sum(w * wide[:, j : j + height, i : i + width] for i, w in enumerate(wx))
+        sum(w[None] * wide[:, j : j + height, i : i + width] for i, w in enumerate(wx))
         for j in range(len(wy))
     )
-    return sum(w * row for w, row in zip(wy, rows, strict=True))
+    return sum(w[None] * row for w, row in zip(wy, rows, strict=True))
 
 
 def _warp_far(images, x, y):
@@ -317,10 +317,13 @@ def _warp_far(images, x, y):
     flat = jnp.pad(images, ((0, 0), (zeros, zeros), (zeros, zeros))).reshape(len(images), -1)
     corner = (top.astype(int) + zeros - 1) * stride + left.astype(int) + zeros - 1
     rows = (
-        sum(w * jnp.take(flat, corner + j * stride + i, 1, mode="clip") for i, w in enumerate(wx))
+        sum(
+            w[None] * jnp.take(flat, corner + j * stride + i, 1, mode="clip")
+            for i, w in enumerate(wx)
+        )
         for j in range(4)
     )
-    return sum(w * row for w, row in zip(wy, rows, strict=True))
+    return sum(w[None] * row for w, row in zip(wy, rows, strict=True))
 
 
 def _cubic(fraction):
