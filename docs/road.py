@@ -1,4 +1,4 @@
-"""Draws docs/images/road.png and docs/images/flow.png from a finished `make demo`.
+"""Draws docs/images/road.png from a finished `make demo`.
 
     .venv/bin/python docs/road.py
 
@@ -8,7 +8,6 @@ Frames and flow images are the demo's stand-ins: no picture shows a person.
 import json
 import pathlib
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
@@ -29,7 +28,6 @@ def main() -> None:
     shown = next(r for r in records if CLASSES[r["label"]] == "positive")
     clip = clips[shown["database"], shown["subject"], shown["clip"]]
     onset, apex = (read_face(clip.frames[shown[name]], None) for name in ("onset", "apex"))
-    cv2.imwrite(str(IMAGES / "flow.png"), shown["image"][..., ::-1])
 
     figure = Figure(figsize=(10, 2.9), dpi=110)
     onset_at, apex_at = (0.01, 0.36, 0.13, 0.45), (0.155, 0.36, 0.13, 0.45)
@@ -40,14 +38,14 @@ def main() -> None:
     confusion = np.array(
         json.loads((RUN / "results.json").read_text())["scores"]["pooled"]["confusion"]
     )
-    matrix(figure, (0.815, 0.36, 0.13, 0.45), confusion)
-    for x, text in ((0.29, "TV-L1"), (0.50, "TFDS\nshards"), (0.72, "a fold for\neach subject")):
+    matrix(figure, (0.85, 0.36, 0.13, 0.45), confusion)
+    for x, text in ((0.29, "TV-L1"), (0.50, "TFDS\nshards"), (0.727, "one fold a\nsubject")):
         arrow(figure, x, text)
     for x, text in (
         (0.15, "flow.databases\nreads the owners' layouts"),
         (0.43, "flow.tvl1, flow.color,\nflow.shards"),
         (0.645, "mjfn_jax.models,\nmjfn_jax.train"),
-        (0.88, "mjfn_jax.metrics:\nUF1, UAR, intervals"),
+        (0.905, "mjfn_jax.metrics:\nUF1, UAR, intervals"),
     ):
         figure.text(x, 0.22, text, ha="center", va="top", fontsize=9, family="monospace")
     figure.savefig(IMAGES / "road.png")
