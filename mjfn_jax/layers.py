@@ -102,19 +102,67 @@ def conv(
     return _unit_stride(_space_to_depth(x, stride), kernel, ((0, 0), (0, 0)))
 
 
+@jax.custom_vjp
 def max_pool(x: Float[Array, "B H W C"]) -> Float[Array, "B H2 W2 C"]:
     """3x3 max-pooling of stride 2 without padding (Table 1): 54 → 26 → 12 → 5.
 
-    Nine shifted slices and their maximum: on a CPU the gradient costs a tenth of that of
-    `reduce_window`. Where several inputs of a window are equal they share its gradient.
+    Nine shifted slices and their maximum. Where several inputs of a window are equal they share
+    its gradient in equal parts. On a CPU the gradient costs a twentieth of that of
+    `reduce_window`, and of the maxima's own.
     """
+    return functools.reduce(jnp.maximum, _pool_slices(x))
+
+
+def _pool_slices(x):
+    """The nine inputs of each window, as arrays of the output's shape."""
     height, width = ((side - 3) // 2 + 1 for side in x.shape[1:3])
-    slices = [
+    return [
         x[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2]
         for i in range(3)
         for j in range(3)
     ]
-    return functools.reduce(jnp.maximum, slices)
+
+
+def _max_pool_forward(x):
+    maxima = max_pool(x)
+    return maxima, (x, maxima)
+
+
+def _max_pool_backward(residuals, gradient):
+    """Each input collects from the windows that it lies in: one, two or four of them.
+
+    Inputs of even and of odd rows and columns are four arrays with the same windows for all of
+    their elements.
+    """
+    x, maxima = residuals
+    batch, height, width, channels = maxima.shape
+    equals = [(part == maxima).astype(x.dtype) for part in _pool_slices(x)]
+    share = gradient / functools.reduce(jnp.add, equals)
+    share = jax.lax.optimization_barrier(share)  # computed once, not anew for each reader
+    around = ((0, 0), (1, 1), (1, 1), (0, 0))
+    maxima, share = jnp.pad(maxima, around, constant_values=jnp.nan), jnp.pad(share, around)
+    fill = (
+        (0, 0),
+        *((0, 2 * n + 2 - side) for n, side in zip((height, width), x.shape[1:3], strict=True)),
+        (0, 0),
+    )
+    x_grown = jnp.pad(x, fill)
+
+    def collect(row, column):
+        part = x_grown[:, row::2, column::2]
+        total = jnp.zeros_like(part)
+        for up in (1, 0) if row == 0 else (1,):
+            for left in (1, 0) if column == 0 else (1,):
+                window = (slice(None), slice(up, up + height + 1), slice(left, left + width + 1))
+                total += jnp.where(part == maxima[window], share[window], 0)
+        return total
+
+    rows = [jnp.stack([collect(row, 0), collect(row, 1)], axis=3) for row in (0, 1)]
+    whole = jnp.stack(rows, axis=2).reshape(batch, 2 * height + 2, 2 * width + 2, channels)
+    return (whole[:, : x.shape[1], : x.shape[2]],)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 class Conv(nn.Module):
