@@ -99,7 +99,8 @@ def conv(
     # A kernel's two spatial axes are cut into blocks as the image's are.
     as_image = kernel.transpose(3, 0, 1, 2)
     kernel = _space_to_depth(as_image, stride).transpose(1, 2, 3, 0)
-    return _unit_stride(_space_to_depth(x, stride), kernel, ((0, 0), (0, 0)))
+    x=winograd._settle(lambda one: _space_to_depth(one, stride), x)
+    return _unit_stride(x, kernel, ((0, 0), (0, 0)))
 
 
 @jax.custom_vjp

@@ -38,27 +38,27 @@ def convolve(
     x: Float[Array, "B H W C"], kernel: Float[Array, "r r C D"], padding: Padding
 ) -> Float[Array, "B H2 W2 D"]:
     """Cross-correlation of stride 1 with zero padding, ((top, bottom), (left, right))."""
+    return _forward(x, kernel, padding)[0]
+
+
+def _forward(x, kernel, padding):
     geometry = _Geometry(x.shape, kernel.shape, padding)
     to_output, to_kernel, to_input = _matrices(kernel.shape[0])
-    inputs = _transform_input(geometry.pad(x), to_input, geometry)
+    inputs = _settle(lambda one: _transform_input(one, to_input, geometry), geometry.pad(x))
     kernels = _transform_kernel(kernel, to_kernel)
     products = [
         [_product(tile, kernels[i, j]) for j, tile in enumerate(row)]
         for i, row in enumerate(inputs)
     ]
-    return geometry.crop(_transform_output(products, to_output))
-
-
-def _forward(x, kernel, padding):
-    return convolve(x, kernel, padding), (x, kernel)
+    output = geometry.crop(_transform_output(products, to_output))
+    return output, (inputs, kernels, x)
 
 
 def _backward(padding, residuals, gradient):
-    x, kernel = residuals
-    geometry = _Geometry(x.shape, kernel.shape, padding)
-    to_output, to_kernel, to_input = _matrices(kernel.shape[0])
-    inputs = _transform_input(geometry.pad(x), to_input, geometry)
-    kernels = _transform_kernel(kernel, to_kernel)
+    inputs, kernels, x = residuals
+    size = len(kernels) - TILE + 1
+    geometry = _Geometry(x.shape, (size,) * 2, padding)
+    to_output, to_kernel, to_input = _matrices(size)
     products = _transpose_output(geometry.uncrop(gradient), to_output)
     kernels_gradient = jnp.stack(
         [
@@ -187,6 +187,13 @@ def _combine(matrix, pieces):
         ]
         sums.append(functools.reduce(jnp.add, terms))
     return sums
+
+
+def _settle(transform, x):
+    """Apply to each image in a loop, whose results are in memory: XLA does not compute a loop's
+    results anew for each of their readers, as it does with sums of slices."""
+    results = jax.lax.map(lambda one: jax.tree.map(lambda leaf: leaf[0], transform(one[None])), x)
+    return results
 
 
 def _keep(arrays):
