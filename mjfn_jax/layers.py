@@ -3,7 +3,8 @@
 `jax.vmap` over the kernels of `lax.conv_general_dilated` makes a grouped convolution, whose
 gradients XLA's CPU backend computes very slowly; inside a `lax.scan` even a plain convolution
 loses its fast path there. Here a convolution and both of its gradients are matrix products,
-to which a fold axis only adds a batch axis.
+to which a fold axis only adds a batch axis. Which products is chosen by backend, from what was
+measured: `docs/benchmarks/layers.md`.
 """
 
 import functools
@@ -14,48 +15,105 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mjfn_jax import winograd
+from mjfn_jax.precision import einsum, is_exact
 from mjfn_jax.winograd import Padding
 
 
-def _patches(x: Float[Array, "B H W C"], size: int, padding: Padding) -> Array:
-    """Every `size`x`size` window of the padded images, as rows `[B, H', W', size*size*C]`."""
+def _windows(x: Float[Array, "B H W C"], size: int, padding: Padding, axes: int) -> Array:
+    """Windows of the padded images, side by side as channels.
+
+    `axes` 2: every `size` x `size` window, `[B, H', W', size*size*C]`. `axes` 1: every window of
+    one row, `[B, H + padding, W', size*C]`.
+    """
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     height, width = x.shape[1] - size + 1, x.shape[2] - size + 1
+    if axes == 1:
+        return jnp.concatenate([x[:, :, j : j + width] for j in range(size)], axis=-1)
     windows = [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
     return jnp.concatenate(windows, axis=-1)
 
 
-def _unit_stride(x: Array, kernel: Array, padding: Padding) -> Array:
-    """Winograd's products where a CPU gains by them, else patches and one product."""
-    if jax.default_backend() == "cpu" and kernel.shape[0] in winograd.SIZES:
-        return winograd.convolve(x, kernel, padding)
-    return _patch_product(x, kernel, padding)
+def _turn(kernel: Array, padding: Padding) -> tuple[Array, Padding]:
+    """The kernel and padding that make the input's gradient out of the output's: turned by half
+    a circle, and the two channel axes exchanged."""
+    size = len(kernel)
+    mirrored = tuple((size - 1 - low, size - 1 - high) for low, high in padding)
+    return kernel[::-1, ::-1].swapaxes(2, 3), mirrored
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _patch_product(x: Array, kernel: Array, padding: Padding) -> Array:
-    size, _, channels, features = kernel.shape
-    return _patches(x, size, padding) @ kernel.reshape(size * size * channels, features)
+def _patches(x: Array, kernel: Array, padding: Padding) -> Array:
+    """One product with every window: the least work, and the most memory."""
+    rows = _windows(x, len(kernel), padding, axes=2)
+    return einsum("bhwp,pf->bhwf", rows, kernel.reshape(-1, kernel.shape[3]))
 
 
-def _patch_product_forward(x, kernel, padding):
-    return _patch_product(x, kernel, padding), (x, kernel)
+def _patches_forward(x, kernel, padding):
+    return _patches(x, kernel, padding), (x, kernel)
 
 
-def _patch_product_backward(padding, residuals, gradient):
+def _patches_backward(padding, residuals, gradient):
     x, kernel = residuals
-    size, _, channels, _ = kernel.shape
-    rows = _patches(x, size, padding)
-    kernel_gradient = jnp.einsum("bhwp,bhwf->pf", rows, gradient).reshape(kernel.shape)
-    # The input gradient is a convolution too: of the output gradient, with the kernel turned
-    # by half a circle and its two channel axes exchanged.
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    mirrored = tuple((size - 1 - low, size - 1 - high) for low, high in padding)
-    x_gradient = _patches(gradient, size, mirrored) @ turned.reshape(-1, channels)
-    return x_gradient, kernel_gradient
+    rows = _windows(x, len(kernel), padding, axes=2)
+    kernel_gradient = einsum("bhwp,bhwf->pf", rows, gradient).reshape(kernel.shape)
+    return _patches(gradient, *_turn(kernel, padding)), kernel_gradient
 
 
-_patch_product.defvjp(_patch_product_forward, _patch_product_backward)
+_patches.defvjp(_patches_forward, _patches_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rows(x: Array, kernel: Array, padding: Padding) -> Array:
+    """A product for each row of the kernel: a `size`-th of the memory of :func:`_patches`."""
+    size = len(kernel)
+    rows = _windows(x, size, padding, axes=1)
+    height = rows.shape[1] - size + 1
+    return functools.reduce(
+        jnp.add,
+        [
+            einsum("bhwp,pf->bhwf", rows[:, i : i + height], kernel[i].reshape(-1, kernel.shape[3]))
+            for i in range(size)
+        ],
+    )
+
+
+def _rows_forward(x, kernel, padding):
+    return _rows(x, kernel, padding), (x, kernel)
+
+
+def _rows_backward(padding, residuals, gradient):
+    x, kernel = residuals
+    rows = _windows(x, len(kernel), padding, axes=1)
+    height = gradient.shape[1]
+    kernel_gradient = jnp.stack(
+        [
+            einsum("bhwp,bhwf->pf", rows[:, i : i + height], gradient).reshape(kernel.shape[1:])
+            for i in range(len(kernel))
+        ]
+    )
+    return _rows(gradient, *_turn(kernel, padding)), kernel_gradient
+
+
+_rows.defvjp(_rows_forward, _rows_backward)
+
+
+def _lax(x: Array, kernel: Array, padding: Padding) -> Array:
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+LOWERINGS = {"winograd": winograd.convolve, "patches": _patches, "rows": _rows, "lax": _lax}
+"""Ways to compute a convolution of stride 1: (images, kernel, padding) to images."""
+
+
+def lowering(size: int, dtype: jnp.dtype = jnp.float32) -> str:
+    """The key of `LOWERINGS` for kernels of side `size`, on this process's backend."""
+    if jax.default_backend() != "cpu":
+        return "patches"
+    if size in winograd.SIZES and dtype == jnp.float32 and is_exact():
+        return "winograd"
+    return "patches" if size <= 5 else "rows"
 
 
 def _space_to_depth(x: Array, block: int) -> Array:
@@ -66,7 +124,10 @@ def _space_to_depth(x: Array, block: int) -> Array:
 
 
 def conv(
-    x: Float[Array, "B H W C"], kernel: Float[Array, "k k C D"], stride: int, padding: str
+    x: Float[Array, "B H W C"],
+    kernel: Float[Array, "k k C D"],
+    stride: int,
+    padding: str | int,
 ) -> Float[Array, "B H2 W2 D"]:
     """Cross-correlation, the same numbers as `lax.conv_general_dilated` (NHWC, HWIO).
 
@@ -75,20 +136,17 @@ def conv(
       kernel: square kernel of side k.
       stride: the same along both axes. A stride above 1 is taken to the depth first: blocks of
         stride x stride pixels become channels, and the kernel becomes one of stride 1.
-      padding: `VALID`, or `SAME` (stride 1 only).
+      padding: `VALID`, `SAME`, or the zeros to add on each of the four sides.
     """
-    size = kernel.shape[0]
+    size = len(kernel)
     if kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"the kernel must be square, not {kernel.shape[:2]}")
-    if padding == "SAME":
-        if stride != 1:
-            raise ValueError(f"SAME padding goes with stride 1, not {stride}")
-        low = (size - 1) // 2
-        return _unit_stride(x, kernel, ((low, size - 1 - low),) * 2)
-    if padding != "VALID":
-        raise ValueError(f"padding must be SAME or VALID, not {padding}")
+    zeros = tuple(_zeros(side, size, stride, padding) for side in x.shape[1:3])
     if stride == 1:
-        return _unit_stride(x, kernel, ((0, 0), (0, 0)))
+        return LOWERINGS[lowering(size, x.dtype)](x, kernel, zeros)
+    x = jnp.pad(x, ((0, 0), *zeros, (0, 0)))
+    if size == 1:
+        return _patches(x[:, ::stride, ::stride], kernel, ((0, 0), (0, 0)))
     height, width = ((side - size) // stride + 1 for side in x.shape[1:3])
     blocks = -(-size // stride)
     grow = blocks * stride - size
@@ -99,8 +157,21 @@ def conv(
     # A kernel's two spatial axes are cut into blocks as the image's are.
     as_image = kernel.transpose(3, 0, 1, 2)
     kernel = _space_to_depth(as_image, stride).transpose(1, 2, 3, 0)
-    x=winograd._settle(lambda one: _space_to_depth(one, stride), x)
-    return _unit_stride(x, kernel, ((0, 0), (0, 0)))
+    cut = functools.partial(_space_to_depth, block=stride)
+    x = winograd.for_each_image(cut, x) if jax.default_backend() == "cpu" else cut(x)
+    return LOWERINGS[lowering(blocks, x.dtype)](x, kernel, ((0, 0), (0, 0)))
+
+
+def _zeros(side: int, size: int, stride: int, padding: str | int) -> tuple[int, int]:
+    """Zeros before and after an axis of `side` pixels."""
+    if padding == "SAME":
+        total = max(0, (-(-side // stride) - 1) * stride + size - side)
+        return total // 2, total - total // 2
+    if padding == "VALID":
+        return 0, 0
+    if isinstance(padding, int):
+        return padding, padding
+    raise ValueError(f"padding must be SAME, VALID or a number, not {padding}")
 
 
 @jax.custom_vjp
@@ -167,19 +238,24 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 class Conv(nn.Module):
-    """A convolution with a bias: `[B, H, W, C]` to `[B, H', W', features]`.
+    """A convolution: `[B, H, W, C]` to `[B, H', W', features]`.
 
     Parameters `kernel` [size, size, C, features] (He normal) and `bias` [features] (zero).
+    `stride` and `padding` are those of :func:`conv`.
     """
 
     features: int
     size: int
     stride: int = 1
-    padding: str = "SAME"
+    padding: str | int = "SAME"
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H2 W2 D"]:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        y = conv(x, kernel, self.stride, self.padding)
+        if not self.use_bias:
+            return y
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        return conv(x, kernel, self.stride, self.padding) + bias[None, None, None]
+        return y + bias[None, None, None]

@@ -13,6 +13,8 @@ they cost no more. The transforms are sums of a few shifted slices.
 
 import fractions
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,16 @@ SIZES = tuple(_POINTS)
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
+def for_each_image(transform: Callable, x: Float[Array, "B H W C"]) -> Any:
+    """Apply `transform` to one image `[1, H, W, C]` after another, in a loop.
+
+    What a loop makes stands in memory. Without the loop XLA computes a sum of slices anew for
+    each of its readers, here a product and a transposed copy for the gradient: a training step
+    of MJFN takes a fifth longer then.
+    """
+    return jax.lax.map(lambda image: jax.tree.map(lambda made: made[0], transform(image[None])), x)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(
     x: Float[Array, "B H W C"], kernel: Float[Array, "r r C D"], padding: Padding
@@ -44,7 +56,9 @@ def convolve(
 def _forward(x, kernel, padding):
     geometry = _Geometry(x.shape, kernel.shape, padding)
     to_output, to_kernel, to_input = _matrices(kernel.shape[0])
-    inputs = _settle(lambda one: _transform_input(one, to_input, geometry), geometry.pad(x))
+    inputs = for_each_image(
+        lambda image: _transform_input(image, to_input, geometry), geometry.pad(x)
+    )
     kernels = _transform_kernel(kernel, to_kernel)
     products = [
         [_product(tile, kernels[i, j]) for j, tile in enumerate(row)]
@@ -187,13 +201,6 @@ def _combine(matrix, pieces):
         ]
         sums.append(functools.reduce(jnp.add, terms))
     return sums
-
-
-def _settle(transform, x):
-    """Apply to each image in a loop, whose results are in memory: XLA does not compute a loop's
-    results anew for each of their readers, as it does with sums of slices."""
-    results = jax.lax.map(lambda one: jax.tree.map(lambda leaf: leaf[0], transform(one[None])), x)
-    return results
 
 
 def _keep(arrays):

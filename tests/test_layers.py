@@ -11,11 +11,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mjfn_jax import layers
+from mjfn_jax import layers, precision
 
 NETWORK = [(11, 4, "VALID"), (5, 1, "SAME"), (3, 1, "SAME"), (1, 1, "SAME")]
 """The sizes, strides and paddings of Table 1 and of the JFMs."""
-OTHERS = [(1, 3, "VALID"), (3, 1, "VALID"), (3, 2, "VALID"), (5, 3, "VALID"), (5, 4, "VALID")]
+OTHERS = [
+    *((1, 3, "VALID"), (3, 1, "VALID"), (3, 2, "VALID"), (5, 3, "VALID"), (5, 4, "VALID")),
+    *((3, 2, "SAME"), (1, 2, "SAME"), (7, 2, 3), (7, 1, "SAME"), (4, 2, 1), (5, 1, 3)),
+]
 
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # each example is a compilation
 
@@ -31,6 +34,8 @@ def assert_close(actual, wanted):
 
 
 def lax_conv(x, kernel, stride, padding):
+    if isinstance(padding, int):
+        padding = ((padding, padding),) * 2
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -50,7 +55,7 @@ def value_and_gradients(function, x, kernel, stride, padding, vmap_axes=None):
     return map(np.asarray, compiled(x, kernel))
 
 
-@settings(max_examples=6, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=8, deadline=None, phases=NO_SHRINKING)
 @given(
     st.sampled_from(NETWORK + OTHERS),
     st.integers(1, 3),
@@ -108,16 +113,39 @@ def test_conv_is_the_sum_over_a_window(size, stride, padding):
         assert wanted[1, 2, 1, 4] == pytest.approx(by_hand, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("stride", "padding", "message"),
-    [
-        (2, "SAME", "stride 1, not 2"),
-        (1, "same", "SAME or VALID, not same"),
-    ],
-)
-def test_a_convolution_that_is_not_offered_is_refused(stride, padding, message):
-    with pytest.raises(ValueError, match=message):
-        layers.conv(jnp.zeros((1, 8, 8, 2)), jnp.zeros((3, 3, 2, 2)), stride, padding)
+@pytest.mark.parametrize("lowering", layers.LOWERINGS)
+def test_every_lowering_gives_the_same_numbers_and_gradients(lowering):
+    x, kernel, zeros = normal(0, 2, 9, 8, 3), normal(1, 5, 5, 3, 4), ((2, 2), (1, 3))
+
+    def forced(x, kernel, stride, padding):
+        return layers.LOWERINGS[lowering](x, kernel, padding)
+
+    ours = value_and_gradients(forced, x, kernel, 1, zeros)
+    for actual, wanted in zip(
+        ours, value_and_gradients(lax_conv, x, kernel, 1, zeros), strict=True
+    ):
+        assert_close(actual, wanted)
+
+
+def test_a_padding_that_is_not_offered_is_refused():
+    with pytest.raises(ValueError, match="SAME, VALID or a number, not same"):
+        layers.conv(jnp.zeros((1, 8, 8, 2)), jnp.zeros((3, 3, 2, 2)), 1, "same")
+
+
+def test_tf32_rounds_the_operands_of_a_convolution_and_not_its_sum():
+    x, kernel = normal(0, 1, 6, 6, 2), normal(1, 3, 3, 2, 2)
+
+    def rounded(array):  # 10 bits behind the binary point, ties to even
+        bits = array.view(np.uint32).astype(np.uint64)
+        bits = (bits + 0xFFF + ((bits >> 13) & 1)) & 0xFFFFE000
+        return bits.astype(np.uint32).view(np.float32)
+
+    with precision.compute("tf32"):
+        ours = layers.conv(jnp.asarray(x), jnp.asarray(kernel), 1, "VALID")
+    actual = np.asarray(ours)
+    assert_close(actual, numpy_layers.conv(rounded(x), rounded(kernel), 1, "VALID"))
+    exact = numpy_layers.conv(x, kernel, 1, "VALID")
+    assert 1e-5 < abs(actual - exact).max() / abs(exact).max() < 2e-3
 
 
 @settings(max_examples=5, deadline=None, phases=NO_SHRINKING)
@@ -164,3 +192,8 @@ def test_conv_module_adds_a_bias_and_starts_from_he_normal():
     params["bias"] = jnp.asarray(bias)
     wanted = numpy_layers.conv(np.asarray(x), np.asarray(params["kernel"]), 1, "VALID")
     assert_close(np.asarray(module.apply({"params": params}, x)), wanted + bias)
+
+
+def test_a_convolution_without_a_bias_has_none():
+    params = layers.Conv(2, 3, use_bias=False).init(jax.random.key(0), jnp.zeros((1, 5, 5, 1)))
+    assert list(params["params"]) == ["kernel"]

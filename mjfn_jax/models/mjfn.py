@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from mjfn_jax.layers import Conv, max_pool
+from mjfn_jax.precision import dot_general
 
 
 class Backbone(nn.Module):
@@ -116,4 +117,5 @@ def fuse(logits: Float[Array, "n B K"], fusion: str) -> Float[Array, "B K"]:
 
 
 def _dense(features: int, name: str) -> nn.Dense:
-    return nn.Dense(features, kernel_init=nn.initializers.he_normal(), name=name)
+    he_normal = nn.initializers.he_normal()
+    return nn.Dense(features, kernel_init=he_normal, dot_general=dot_general, name=name)
