@@ -237,6 +237,13 @@ def _max_pool_backward(residuals, gradient):
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
+def max_pool_blocks(x: Float[Array, "B H W C"], size: int) -> Float[Array, "B H2 W2 C"]:
+    """Max-pooling of `size` x `size` blocks that do not overlap and fill the image."""
+    batch, height, width, channels = x.shape
+    blocks = x.reshape(batch, height // size, size, width // size, size, channels)
+    return blocks.max((2, 4))
+
+
 class Conv(nn.Module):
     """A convolution: `[B, H, W, C]` to `[B, H', W', features]`.
 

@@ -181,6 +181,13 @@ def test_the_gradient_of_equal_inputs_sums_to_that_of_the_window():
     assert gradient.sum() == pytest.approx(6)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_block_pooling_is_that_of_flax(size):
+    x = jnp.asarray(normal(0, 2, 4 * size, 3 * size, 5))
+    wanted = nn.max_pool(x, window_shape=(size, size), strides=(size, size), padding="VALID")
+    np.testing.assert_array_equal(layers.max_pool_blocks(x, size), wanted)
+
+
 def test_conv_module_adds_a_bias_and_starts_from_he_normal():
     module = layers.Conv(64, 5, padding="VALID")
     x = jnp.asarray(normal(0, 2, 9, 9, 32))
