@@ -1,0 +1,1 @@
+"""Handcrafted features of a clip: LBP-TOP, Bi-WOOF, MDMO and what Sparse MDMO codes."""
