@@ -9,15 +9,19 @@ def conv(x, kernel, stride, padding):
     if padding == "SAME":
         low = (size - 1) // 2
         x = np.pad(x, ((0, 0), (low, size - 1 - low), (low, size - 1 - low), (0, 0)))
+    elif padding != "VALID":
+        x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
     windows = windows[:, ::stride, ::stride]
     return np.einsum("bhwcij,ijcd->bhwd", windows, kernel, optimize=True, dtype=float)
 
 
-def max_pool(x):
-    """3x3, stride 2, no padding."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))
-    return windows[:, ::2, ::2].max((-2, -1))
+def max_pool(x, size=3, stride=2, before=0, after=0):
+    """Windows of side `size`; `before` and `after` are the pixels added, that never are maxima."""
+    around = (before, after)
+    x = np.pad(np.asarray(x, float), ((0, 0), around, around, (0, 0)), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
+    return windows[:, ::stride, ::stride].max((-2, -1))
 
 
 def relu(x):
@@ -73,3 +77,172 @@ def mjfn(images, params, num_jfms, fusion):
         return outputs[0]
     total = sum(outputs)
     return total / len(outputs) if fusion == "average" else softmax(total)  # Eq. 10, 11
+
+
+def log_softmax(logits):
+    return np.log(softmax(logits))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def convolved(x, layer, stride=1, padding="SAME"):
+    """A convolution with its bias, if it has one."""
+    return conv(x, layer["kernel"], stride, padding) + layer.get("bias", 0)
+
+
+def batch_norm(x, params, stats):
+    """With running statistics."""
+    return (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * params["scale"] + params["bias"]
+
+
+def ststnet(flows, params, stats):
+    """The three streams one by one: 3, 5 and 8 filters."""
+    streams = []
+    for mine in (slice(0, 3), slice(3, 8), slice(8, 16)):
+        conv, norm, running = (
+            {name: leaf[..., mine] for name, leaf in tree.items()}
+            for tree in (params["streams"], params["bn"], stats["bn"])
+        )
+        x = batch_norm(relu(convolved(flows, conv)), norm, running)
+        streams.append(max_pool(x, 3, 3, before=1, after=1))
+    x = np.concatenate(streams, axis=-1)
+    means = [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    return log_softmax(dense(sum(means).reshape(len(x), -1) / 4, params["fc"]))
+
+
+def off_apexnet(flows, params):
+    streams = []
+    for channel, name in enumerate(("u", "v")):
+        x = flows[..., channel, None]
+        for layer in ("conv1", "conv2"):
+            x = max_pool(relu(convolved(x, params[name][layer])), 2, 2)
+        streams.append(x.reshape(len(x), -1))
+    x = np.concatenate(streams, axis=-1)
+    x = relu(dense(relu(dense(x, params["fc1"])), params["fc2"]))
+    return log_softmax(dense(x, params["fc3"]))
+
+
+def inception_block(x, params):
+    def layer(x, name):
+        return relu(convolved(x, params[name]))
+
+    branches = [
+        layer(x, "point_conv1"),
+        layer(layer(x, "small_conv1"), "small_conv2"),
+        layer(layer(x, "large_conv1"), "large_conv2"),
+        layer(max_pool(x, 3, 1, before=1, after=1), "pool_conv1"),
+    ]
+    return max_pool(np.concatenate(branches, axis=-1), 2, 2)
+
+
+def dual_inception(flows, params):
+    streams = []
+    for channel, name in enumerate(("u", "v")):
+        x = inception_block(flows[..., channel, None], params[f"{name}_block1"])
+        x = inception_block(x, params[f"{name}_block2"])
+        streams.append(x.reshape(len(x), -1))
+    x = relu(dense(np.concatenate(streams, axis=-1), params["fc1"]))
+    return log_softmax(dense(x, params["fc2"]))
+
+
+def resnet18(x, params, stats, stages, pool):
+    def norm(x, name):
+        return batch_norm(x, params[name], stats[name])
+
+    def basic_block(x, params, stats, stride):
+        y = convolved(x, params["conv1"], stride, 1)
+        y = relu(batch_norm(y, params["bn1"], stats["bn1"]))
+        y = batch_norm(convolved(y, params["conv2"], 1, 1), params["bn2"], stats["bn2"])
+        if "shortcut" in params:
+            x = convolved(x, params["shortcut"], stride, 0)
+            x = batch_norm(x, params["shortcut_bn"], stats["shortcut_bn"])
+        return relu(x + y)
+
+    x = relu(norm(convolved(x, params["conv1"], 2, 3), "bn1"))
+    if pool:
+        x = max_pool(x, before=1, after=1)
+    for stage in range(1, stages + 1):
+        for block in (1, 2):
+            name, stride = f"stage{stage}_block{block}", 1 + (stage > 1 and block == 1)
+            x = basic_block(x, params[name], stats[name], stride)
+    return x
+
+
+def resnet10(x, params, stats):
+    """Unit vectors; with masks if the parameters have them."""
+
+    def norm(x, name):
+        return batch_norm(x, params[name], stats[name])
+
+    x = convolved(norm(x, "input_bn"), params["conv1"], 2, 3)
+    x = max_pool(relu(norm(x, "conv1_bn")), after=1)
+    for features in (64, 128, 256, 512):
+        name = f"block{features}"
+        if features == 64:
+            shortcut, first = x, convolved(x, params[f"{name}_conv1"], 1, 1)
+        else:
+            x = relu(norm(x, f"{name}_bn1"))
+            shortcut = convolved(x, params[f"{name}_shortcut"], 2, 0)
+            first = convolved(x, params[f"{name}_conv1"], 2, 1)
+        first = relu(norm(first, f"{name}_bn2"))
+        second = convolved(first, params[f"{name}_conv2"], 1, 1)
+        x = shortcut + second
+        if f"{name}_attention" in params:
+            maps = np.concatenate([shortcut, first, second], axis=-1)
+            mixed = convolved(maps, params[f"{name}_attention"]["conv"])
+            x = x + sigmoid(mixed.mean(-1, keepdims=True)) * x
+    return unit_length(relu(norm(x, "last_bn")).mean((1, 2)))
+
+
+def unit_length(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def micro_attention(images, params, stats):
+    features = resnet10(images / 255, params["trunk"], stats["trunk"])
+    return log_softmax(dense(features, params["fc"]))
+
+
+def lstm(sequences, params):
+    """[B, T, C] to [B, T, D]; the gates are input, forget, cell and output."""
+    batch, steps, _ = sequences.shape
+    hidden = cell = np.zeros((batch, len(params["hi"]["bias"])))
+    outputs = []
+    for step in range(steps):
+        x, gates = sequences[:, step], {}
+        for gate in "ifgo":
+            recurrent = hidden @ params[f"h{gate}"]["kernel"] + params[f"h{gate}"]["bias"]
+            gates[gate] = x @ params[f"i{gate}"]["kernel"] + recurrent
+        cell = sigmoid(gates["f"]) * cell + sigmoid(gates["i"]) * np.tanh(gates["g"])
+        hidden = sigmoid(gates["o"]) * np.tanh(cell)
+        outputs.append(hidden)
+    return np.stack(outputs, axis=1)
+
+
+def atnet(images, motion, params, stats):
+    spatial = resnet10(images / 255, params["spatial"], stats["spatial"])
+    motion = lstm(lstm(motion, params["lstm1"]), params["lstm2"])
+    features = np.concatenate([spatial, unit_length(motion.mean(1))], axis=-1)
+    return log_softmax(dense(features, params["fc"]))
+
+
+def squash(vector):
+    """One vector."""
+    length = np.sqrt(sum(vector**2))
+    return vector * length / (1 + length**2)
+
+
+def route(votes, iterations):
+    """Class capsules [K, D] of one image's votes [N, K, D], and the last round's weights [N, K]."""
+    agreements = np.zeros(votes.shape[:2])
+    for _ in range(iterations):
+        weights = softmax(agreements)
+        capsules = []
+        for k in range(votes.shape[1]):
+            capsules.append(squash(sum(weights[n, k] * votes[n, k] for n in range(len(votes)))))
+        for n in range(len(votes)):
+            for k in range(votes.shape[1]):
+                agreements[n, k] += votes[n, k] @ capsules[k]
+    return np.stack(capsules), weights
