@@ -112,17 +112,17 @@ class Train:
         for folds in self.folds:
             held_out = np.zeros((folds, clips), bool)
             held_out[np.arange(folds), np.arange(folds) % clips] = True
-            indices = np.arange(folds)
+            runs = train.runs_of(recipe, np.arange(folds))
 
-            def epoch(state, number, indices=indices, held_out=held_out):
+            def epoch(state, number, runs=runs, held_out=held_out):
                 state, progress = train.train_epoch(
-                    model, recipe, self.steps, state, jnp.asarray(indices),
+                    model, recipe, self.steps, state, runs,
                     jnp.asarray(held_out), images, labels, jnp.asarray(number),
                 )  # fmt: skip
                 return jax.block_until_ready((state, progress))[0]
 
             with stopwatch() as first:
-                state = epoch(train.init(model, recipe, indices), 0)
+                state = epoch(train.init(model, runs), 0)
             sweeps[folds], compiled[folds], seconds[folds] = (epoch, state), first[0], []
         for turn in range(1, self.turns + 1):
             for folds, (epoch, state) in sweeps.items():

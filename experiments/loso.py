@@ -9,59 +9,37 @@ stopped continues with the same command. Times and scores stand in the README.
 import dataclasses
 import pathlib
 import time
-from typing import Literal
 
-import datasets
 import tyro
 from console import not_finite, progress_bar, script
+from training import Sharing, Training
 
 from flow.lock import hold
-from mjfn_jax import metrics, models, results, sweep
+from mjfn_jax import metrics, results, sweep
 from mjfn_jax.folds import choose, leave_one_subject_out
-from mjfn_jax.train import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
-class Loso:
+class Loso(Training):
     """Train one network for each subject, without that subject, and score them all together."""
 
-    dataset: datasets.Dataset = "synthetic"
-    """What to train and test on; `synthetic` is a small 3DB of stand-ins, made on first use."""
-    method: Literal["mjfn", "mjfn-avg", "mjfn-bbn"] = "mjfn"
-    """The paper's MJFN, MJFN-Avg or MJFN-BbN."""
-    num_jfms: Literal[0, 1, 2, 3, 4] | None = None
-    """Number of joint feature modules; by default the method's own."""
-    recipe: tyro.conf.OmitArgPrefixes[Recipe] = Recipe()
     folds: str = "all"
     """`all`, or the subjects to hold out, with commas between: `sub01,s03`, `casme2/sub01`."""
-    data_dir: pathlib.Path = pathlib.Path("data")
-    """Where flow images are, or are written."""
-    source: pathlib.Path | None = None
-    """The folder below which the databases stand; read only if flow images are missing."""
-    out: pathlib.Path | None = None
-    """Where results and checkpoints are written; by default `runs/DATASET-METHOD`."""
+    sharing: tyro.conf.OmitArgPrefixes[Sharing] = Sharing()
 
 
 def main(flags: Loso) -> None:
-    flows = datasets.load(flags.dataset, flags.data_dir, flags.source)
+    options = flags.sharing.options()
+    flows, model = flags.flows(), flags.model()
     every_fold, held_out = leave_one_subject_out(flows.databases, flows.subjects)
     folds = choose(every_fold, flags.folds)
-    model = models.make(flags.method, flags.num_jfms)
-    config = {
-        "dataset": flags.dataset,
-        "method": flags.method,
-        "num_jfms": model.num_jfms,
-        "fusion": model.fusion,
-        **dataclasses.asdict(flags.recipe),
-        "folds": [fold.name for fold in folds],
-        "fingerprints": {name: made["fingerprint"] for name, made in flows.metadata.items()},
-    }
+    config = {**flags.config(flows), "folds": [fold.name for fold in folds]}
     out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-{flags.method}"
     with hold(out), progress_bar(flags.recipe.epochs * len(folds)) as on_epoch:
         sweep.claim(out, config)
         start = time.monotonic()
         done = sweep.run(
-            model, flows, folds, held_out, flags.recipe, out, config, on_epoch=on_epoch
+            model, flows, folds, held_out, flags.recipe, out, config, on_epoch=on_epoch, **options
         )
         summary = results.summarise(flows, done, config, time.monotonic() - start)
         results.write(out, summary, done, model.loss_floor())

@@ -20,7 +20,7 @@ from orbax.checkpoint import v1 as ocp
 
 from flow import manifest
 from flow.errors import InputError
-from mjfn_jax import models
+from mjfn_jax import models, precision
 
 # Orbax tells each step of a save, and prints the traceback of an error that it also raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -83,9 +83,14 @@ def restore(folder: str | os.PathLike[str], template: Any) -> Any:
     Raises:
       InputError: a file is missing or altered; it is named.
     """
-    folder = pathlib.Path(folder).absolute()
     check(folder)
-    return ocp.load(folder, jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template))
+    return _read(pathlib.Path(folder), template)
+
+
+def _read(folder, template):
+    return ocp.load(
+        folder.absolute(), jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
+    )
 
 
 def check(folder: str | os.PathLike[str], cure: str = _CURE) -> None:
@@ -123,8 +128,12 @@ def load(
         raise InputError(f"{path}: not a trained network; name a folder with a model or a fold")
     model = models.make(config["method"], config["num_jfms"])
     images = jnp.zeros((1, 224, 224, 3), jnp.uint8)
-    params = restore(path, jax.eval_shape(model.init, jax.random.key(0), images))
-    apply = jax.jit(model.apply)
+    params = _read(path, jax.eval_shape(model.init, jax.random.key(0), images))
+
+    @jax.jit
+    def apply(params, images):
+        with precision.compute("highest"):
+            return model.apply(params, images)
 
     def classify(images: UInt8[np.ndarray, "B 224 224 3"]) -> Float[np.ndarray, "B K"]:
         images = np.asarray(images)

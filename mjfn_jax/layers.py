@@ -248,7 +248,7 @@ class Conv(nn.Module):
     """A convolution: `[B, H, W, C]` to `[B, H', W', features]`.
 
     Parameters `kernel` [size, size, C, features] (He normal) and `bias` [features] (zero).
-    `stride` and `padding` are those of :func:`conv`.
+    `stride` and `padding` are those of :func:`conv`. The images are taken in the kernel's type.
     """
 
     features: int
@@ -261,7 +261,7 @@ class Conv(nn.Module):
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H2 W2 D"]:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        y = conv(x, kernel, self.stride, self.padding)
+        y = conv(x.astype(kernel.dtype), kernel, self.stride, self.padding)
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))

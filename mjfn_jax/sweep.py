@@ -4,11 +4,15 @@ A run's folder holds
 
     config.json          what is run; another configuration is refused
     folds/DB_SUBJECT/    a finished fold: Orbax checkpoint, fold.json with its predictions, manifest
+    failed/              what is left of folds whose loss was not finite
     state/FOLDS/EPOCH/   the chunk in training: all that the next epoch depends on
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import json
+import logging
 import math
 import os
 import pathlib
@@ -89,6 +93,22 @@ class Trained(NamedTuple):
     accuracy: Float[np.ndarray, "epochs F"]
 
 
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A fold to train, and where its result goes."""
+
+    fold: Fold
+    recipe: train.Recipe
+    out: pathlib.Path
+    """The run's folder."""
+    config: dict[str, Any]
+    """Kept with the checkpoint."""
+
+    @property
+    def folder(self) -> pathlib.Path:
+        return self.out / "folds" / f"{self.fold.database}_{self.fold.subject}"
+
+
 def run(
     model: nn.Module,
     flows: FlowImages,
@@ -97,9 +117,7 @@ def run(
     recipe: train.Recipe,
     out: str | os.PathLike[str],
     config: dict[str, Any],
-    fold_chunk: int | None = None,
-    save_every: float = 60.0,
-    on_epoch: Callable[[int, float], None] = lambda done, loss: None,
+    **options: Any,
 ) -> list[FoldResult]:
     """Train the folds and predict their held-out clips; continue where an earlier run stopped.
 
@@ -111,63 +129,109 @@ def run(
       recipe: how they are trained.
       out: the run's folder, claimed by :func:`claim` and locked by the caller.
       config: kept with each fold's checkpoint.
+      options: further arguments of :func:`run_together`.
+
+    Returns:
+      A result for each fold, in the order of `folds`. A fold whose loss is no longer finite
+      has no checkpoint and no predictions; it leaves the others alone.
+    """
+    out = pathlib.Path(out)
+    tasks = [Task(fold, recipe, out, config) for fold in folds]
+    return run_together(model, flows, tasks, held_out, out / "state", **options)
+
+
+def run_together(
+    model: nn.Module,
+    flows: FlowImages,
+    tasks: Sequence[Task],
+    held_out: Bool[np.ndarray, "F N"],
+    states: str | os.PathLike[str],
+    fold_chunk: int | None = None,
+    devices: int = 1,
+    save_every: float = 60.0,
+    on_epoch: Callable[[int, float], None] = lambda done, loss: None,
+) -> list[FoldResult]:
+    """Train folds of several runs in one program.
+
+    Args:
+      model, flows, held_out: as for :func:`run`.
+      tasks: what to train. Their recipes differ in seed and learning rate only.
+      states: folder for the states in training.
       fold_chunk: folds trained at a time; None works it out (:func:`auto_chunk`).
+      devices: how many of this machine's devices share a chunk's folds.
       save_every: seconds between saves of the state in training.
       on_epoch: called with the number of epochs of folds that were done since the last call,
         and the mean loss of the folds in training; NaN for what an earlier run has done.
 
     Returns:
-      A result for each fold, in the order of `folds`. A fold whose loss is no longer finite
-      is not saved and has no predictions; it leaves the others alone.
+      A result for each task.
     """
-    out = pathlib.Path(out)
+    states, recipe = pathlib.Path(states), tasks[0].recipe
     steps = train.steps_per_epoch(held_out, recipe.batch_size)
     results = []
-    for chunk in _chunks(folds, fold_chunk or auto_chunk(len(folds))):
-        finished = [_read_fold(_fold_folder(out, fold), fold) for fold in chunk]
+    size = fold_chunk or auto_chunk(model, recipe, steps, flows, len(tasks), devices)
+    if size < len(tasks):
+        logging.info("%d folds, at most %d at a time", len(tasks), size)
+    for chunk in _chunks(tasks, size):
+        finished = [_read(task) for task in chunk]
         if all(finished):
             results += finished
             on_epoch(recipe.epochs * len(chunk), math.nan)
             continue
-        indices = [fold.index for fold in chunk]
-        home = out / "state" / f"{indices[0]}-{indices[-1]}-of-{len(chunk)}"
-        masks = held_out[indices]
+        masks = held_out[[task.fold.index for task in chunk]]
+        home = states / _name(chunk)
         trained = train_chunk(
-            model, flows, indices, masks, recipe, steps, home, save_every, on_epoch
+            model, flows, _runs(chunk), masks, recipe, steps, home, devices, save_every, on_epoch
         )
         probabilities = _predict_held_out(model, trained.params, flows, masks, recipe.batch_size)
         params = jax.device_get(trained.params)
-        for k, fold in enumerate(chunk):
+        for k, task in enumerate(chunk):
             predictions = _predictions(flows, masks[k], probabilities[k])
-            result = FoldResult(fold, predictions, trained.loss[:, k], trained.accuracy[:, k])
-            if result.failed_at is None:
-                mine = jax.tree.map(lambda leaf, k=k: leaf[k], params)
-                _write_fold(_fold_folder(out, fold), result, mine, config)
-            else:
+            result = FoldResult(task.fold, predictions, trained.loss[:, k], trained.accuracy[:, k])
+            if result.failed_at is not None:
                 result = dataclasses.replace(result, predictions=())
+            _write(task, result, jax.tree.map(lambda leaf, k=k: leaf[k], params))
             results.append(result)
         shutil.rmtree(home)
-    shutil.rmtree(out / "state", ignore_errors=True)
+    with contextlib.suppress(OSError):  # not there, or another run's state stands beside
+        states.rmdir()
     return results
+
+
+def _name(chunk):
+    """Of the folder of a chunk's state: what is trained in it."""
+    runs = [
+        [task.fold.index, task.recipe.seed, task.recipe.learning_rate, str(task.out)]
+        for task in chunk
+    ]
+    digest = hashlib.sha256(json.dumps(runs).encode()).hexdigest()
+    return f"{chunk[0].fold.index}-{chunk[-1].fold.index}-of-{len(chunk)}-{digest[:8]}"
+
+
+def _runs(chunk):
+    parts = [train.runs_of(task.recipe, np.array([task.fold.index])) for task in chunk]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def train_chunk(
     model: nn.Module,
     flows: FlowImages,
-    indices: Sequence[int],
+    runs: train.Runs,
     held_out: Bool[np.ndarray, "F N"],
     recipe: train.Recipe,
     steps: int,
     home: str | os.PathLike[str],
+    devices: int = 1,
     save_every: float = 60.0,
     on_epoch: Callable[[int, float], None] = lambda done, loss: None,
 ) -> Trained:
     """Train F folds together to the last epoch; continue from the newest state in `home`.
 
     Args:
-      model, flows, recipe, save_every, on_epoch: as for :func:`run`.
-      indices: the folds' `Fold.index`.
+      model, flows, devices, save_every, on_epoch: as for :func:`run_together`.
+      runs: the folds, their seeds and learning rates.
       held_out: the folds' own rows of the mask.
+      recipe: epochs, batch size and precision.
       steps: steps of an epoch, see :func:`mjfn_jax.train.steps_per_epoch`.
       home: where states are saved; the newest one stays when this returns.
 
@@ -176,45 +240,69 @@ def train_chunk(
       has a finite loss any more.
     """
     home = pathlib.Path(home)
-    images, labels = jnp.asarray(flows.images), jnp.asarray(flows.labels)
-    folds, masks = jnp.asarray(indices, jnp.uint32), jnp.asarray(held_out)
-    state = train.init(model, recipe, np.asarray(folds))
-    start, state, loss, accuracy = _resume(home, state, recipe.epochs, len(indices))
-    on_epoch(start * len(indices), math.nan)
+    number = len(held_out)
+    start, state, loss, accuracy = _resume(home, train.init(model, runs), recipe.epochs, number)
+    on_epoch(start * number, math.nan)
+    # Each device takes equally many folds; what is missing repeats the last one.
+    wanted = np.minimum(np.arange(-(-number // devices) * devices), number - 1)
+    images, labels = train.place((flows.images, flows.labels), devices, by_fold=False)
+    state, runs, masks = train.place(
+        jax.tree.map(lambda leaf: leaf[wanted], (state, runs, held_out)), devices, by_fold=True
+    )
     saved = time.monotonic()
     for epoch in range(start, recipe.epochs):
         state, progress = train.train_epoch(
-            model, recipe, steps, state, folds, masks, images, labels, jnp.asarray(epoch)
+            model, recipe, steps, state, runs, masks, images, labels, jnp.asarray(epoch), devices
         )
-        loss[epoch], accuracy[epoch] = jax.device_get(progress)
+        loss[epoch], accuracy[epoch] = (part[:number] for part in jax.device_get(progress))
         sound = np.isfinite(loss[: epoch + 1]).all(0)
-        on_epoch(len(indices), loss[epoch][sound].mean() if sound.any() else math.inf)
+        on_epoch(number, loss[epoch][sound].mean() if sound.any() else math.inf)
         last = epoch + 1 == recipe.epochs or not sound.any()
         if last or time.monotonic() - saved > save_every:
-            _save_state(home, epoch + 1, state, loss, accuracy)
+            _save_state(home, epoch + 1, _first(state, number), loss, accuracy)
             saved = time.monotonic()
         if not sound.any():
             break
-    return Trained(state.params, loss, accuracy)
+    return Trained(_first(state.params, number), loss, accuracy)
 
 
-def auto_chunk(folds: int) -> int:
+def _first(tree, folds):
+    """The first folds' part of a tree, on the host where it is spread over devices."""
+    if jax.tree.leaves(tree)[0].shape[0] == folds:
+        return tree
+    return jax.tree.map(lambda leaf: leaf[:folds], jax.device_get(tree))
+
+
+def auto_chunk(
+    model: nn.Module,
+    recipe: train.Recipe,
+    steps: int,
+    flows: FlowImages,
+    folds: int,
+    devices: int = 1,
+) -> int:
     """How many folds are trained at a time.
 
-    On a CPU more than nine bring nothing and cost memory; on an accelerator as many as its
-    memory holds, at about 0.4 GB a fold.
+    On a CPU more than nine a device bring nothing and cost memory. On an accelerator as many as
+    four fifths of its memory hold, by what XLA reserves for the program of one fold.
     """
     device = jax.devices()[0]
     if device.platform == "cpu":
-        return min(folds, 9)
-    memory = (device.memory_stats() or {}).get("bytes_limit", 8e9)
-    return max(1, min(folds, int(0.8 * memory / 0.4e9)))
+        return min(folds, 9 * devices)
+    memory = (device.memory_stats() or {}).get("bytes_limit", 8e9) - flows.images.nbytes
+    return max(
+        1,
+        min(
+            folds,
+            devices * int(0.8 * memory / train.fold_bytes(model, recipe, steps, len(flows.labels))),
+        ),
+    )
 
 
-def _chunks(folds: Sequence[Fold], size: int) -> Iterator[Sequence[Fold]]:
-    """Folds in chunks of at most `size`, as equal as can be: each size is a compilation."""
-    for part in np.array_split(np.arange(len(folds)), -(-len(folds) // size)):
-        yield [folds[i] for i in part]
+def _chunks(tasks: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Tasks in chunks of at most `size`, as equal as can be: each size is a compilation."""
+    for part in np.array_split(np.arange(len(tasks)), -(-len(tasks) // size)):
+        yield [tasks[i] for i in part]
 
 
 def _resume(home, fresh, epochs, folds):
@@ -260,36 +348,43 @@ def _predictions(flows, mask, probabilities):
     )
 
 
-def _fold_folder(out, fold):
-    return out / "folds" / f"{fold.database}_{fold.subject}"
-
-
-def _write_fold(folder, result, params, config):
+def _write(task, result, params):
+    """A fold's checkpoint with its record; of one that failed the record alone."""
     record = {
         "predictions": [dataclasses.asdict(p) for p in result.predictions],
         "loss": result.loss.tolist(),
         "accuracy": result.accuracy.tolist(),
     }
-    checkpoints.save(
-        folder, params, {**config, "fold": result.fold.name}, {"fold.json": json.dumps(record)}
-    )
+    if result.failed_at is not None:
+        _write_json(_failed(task), record)
+        return
+    config = {**task.config, "fold": task.fold.name}
+    checkpoints.save(task.folder, params, config, {"fold.json": json.dumps(record)})
 
 
-def _read_fold(folder, fold):
-    """A finished fold, or None."""
-    if not folder.is_dir():
+def _failed(task):
+    return task.out / "failed" / f"{task.folder.name}.json"
+
+
+def _read(task):
+    """A fold that is done, or None."""
+    if task.folder.is_dir():
+        checkpoints.check(task.folder)
+        record = json.loads((task.folder / "fold.json").read_text())
+    elif _failed(task).exists():
+        record = json.loads(_failed(task).read_text())
+    else:
         return None
-    checkpoints.check(folder)
-    record = json.loads((folder / "fold.json").read_text())
     predictions = tuple(
         Prediction(**{**p, "probabilities": tuple(p["probabilities"])})
         for p in record["predictions"]
     )
     loss, accuracy = (np.array(record[name], np.float32) for name in ("loss", "accuracy"))
-    return FoldResult(fold, predictions, loss, accuracy)
+    return FoldResult(task.fold, predictions, loss, accuracy)
 
 
 def _write_json(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(unfinished, path)

@@ -1,6 +1,7 @@
 """Training: one fold is written here, and the fold axis is added in one place.
 
-Shapes: F folds, N clips of the dataset, B batch, S steps an epoch, K classes. F leads.
+Shapes: F folds, N clips of the dataset, B batch, S steps an epoch, K classes. F leads. The same
+fold may be there several times, with other seeds or learning rates.
 
 A fold's randomness is addressed by (seed, fold, epoch, step) and never consumed in order, so
 a fold has the same result alone, among all folds, and after a resumed run.
@@ -18,6 +19,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Integer, Key, UInt8
 
+from mjfn_jax import precision
+from mjfn_jax.precision import Precision
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -31,6 +35,28 @@ class Recipe:
     """Adam's learning rate."""
     seed: int = 0
     """Addresses the initial weights, the order of the clips, and dropout."""
+    precision: Precision = "highest"
+    """Of the products in training: float32, TF32 or bfloat16. A CPU has no TF32 and rounds the
+    operands as a GPU would, which is slow. Parameters, Adam and predictions are float32."""
+
+
+class Runs(NamedTuple):
+    """What is trained together, one fold or F: each with a seed and a learning rate."""
+
+    folds: Integer[Array, "*F"]
+    """Indices, `Fold.index`."""
+    seeds: Integer[Array, "*F"]
+    learning_rates: Float[Array, "*F"]
+
+
+def runs_of(recipe: Recipe, folds: Integer[np.ndarray, " F"]) -> Runs:
+    """These folds, all with the recipe's own seed and learning rate."""
+    same = np.ones(len(folds))
+    return Runs(
+        jnp.asarray(folds, jnp.uint32),
+        jnp.asarray(same * recipe.seed, jnp.uint32),
+        jnp.asarray(same * recipe.learning_rate, jnp.float32),
+    )
 
 
 class State(NamedTuple):
@@ -52,24 +78,17 @@ def steps_per_epoch(held_out: Bool[np.ndarray, "F N"], batch_size: int) -> int:
     return -(-int((~held_out).sum(1).max()) // batch_size)
 
 
-def init(model: nn.Module, recipe: Recipe, folds: Integer[np.ndarray, " F"]) -> State:
-    """Fresh states of F folds.
-
-    Args:
-      model: network from images to log-probabilities.
-      recipe: its seed addresses the initial weights.
-      folds: the folds' indices, `Fold.index`.
-    """
-
-    return _compiled_init(model, recipe)(jnp.asarray(folds, jnp.uint32))
+def init(model: nn.Module, runs: Runs) -> State:
+    """Fresh states of F folds: `model`'s weights, addressed by seed and fold, and Adam's."""
+    return _compiled_init(model)(runs)
 
 
 @functools.cache
-def _compiled_init(model: nn.Module, recipe: Recipe):
-    def init_fold(fold):
-        key = jax.random.fold_in(_fold_key(recipe, fold), 0)
+def _compiled_init(model: nn.Module):
+    def init_fold(run):
+        key = jax.random.fold_in(_fold_key(run), 0)
         params = model.init(key, jnp.zeros((1, 224, 224, 3), jnp.uint8))
-        return State(params, _adam(recipe).init(params))
+        return State(params, optax.adam(run.learning_rates).init(params))
 
     return jax.jit(jax.vmap(init_fold))
 
@@ -79,41 +98,87 @@ def train_epoch(
     recipe: Recipe,
     steps: int,
     state: State,
-    folds: Integer[Array, " F"],
+    runs: Runs,
     held_out: Bool[Array, "F N"],
     images: UInt8[Array, "N 224 224 3"],
     labels: Int[Array, " N"],
     epoch: Int[Array, ""],
+    devices: int = 1,
 ) -> tuple[State, Progress]:
     """Train F folds for one epoch, as one compiled program.
 
     Args:
-      model, recipe: the same for all folds.
+      model: network from images to log-probabilities.
+      recipe: batch size and precision, the same for all folds.
       steps: steps S of the epoch, of all folds the largest number (:func:`steps_per_epoch`).
         A fold that needs fewer leaves its state as it is in the rest, Adam's count included.
       state: states of the F folds. Donated: the caller's copy is gone.
-      folds: the folds' indices.
+      runs: the folds, their seeds and learning rates.
       held_out: the clips that a fold must not see.
       images, labels: all clips; each fold gathers its own by index, on the device.
       epoch: number of the epoch, from 0.
+      devices: how many of this machine's devices share the folds in equal parts; F is a multiple
+        of it. Each trains its own folds, and none waits for another within the epoch.
     """
-    return _compiled_epoch(model, recipe, steps)(state, folds, held_out, images, labels, epoch)
+    train = _compiled_epoch(model, recipe.batch_size, recipe.precision, steps, devices)
+    return train(state, runs, held_out, images, labels, epoch)
 
 
 @functools.cache
-def _compiled_epoch(model: nn.Module, recipe: Recipe, steps: int):
-    def all_folds(state, folds, held_out, images, labels, epoch):
-        def one_fold(state, fold, held_out):
+def _compiled_epoch(
+    model: nn.Module, batch_size: int, exactness: Precision, steps: int, devices: int
+):
+    def all_folds(state, runs, held_out, images, labels, epoch):
+        def one_fold(state, run, held_out):
+            key = jax.random.fold_in(_fold_key(run), epoch + 1)
+            order_key, dropout_key = jax.random.split(key)
+            batches = _plan_epoch(order_key, held_out, steps, batch_size)
             return _train_fold_epoch(
-                model, recipe, steps, state, fold, held_out, images, labels, epoch
+                model, exactness, state, run.learning_rates, batches, dropout_key, images, labels
             )
 
-        return _over_folds(one_fold, state, folds, held_out)
+        return _over_folds(one_fold, state, runs, held_out)
 
+    if devices > 1:
+        all_folds = jax.shard_map(
+            all_folds,
+            mesh=_mesh(devices),
+            in_specs=(*[jax.P("folds")] * 3, *[jax.P()] * 3),
+            out_specs=jax.P("folds"),
+            check_vma=False,
+        )
     return jax.jit(all_folds, donate_argnums=0)
 
 
-def _over_folds(one_fold: Callable, state: State, *others: Array) -> tuple[State, Progress]:
+def fold_bytes(model: nn.Module, recipe: Recipe, steps: int, clips: int) -> int:
+    """Memory that XLA reserves to train one fold for one epoch, without the clips themselves."""
+    run = runs_of(recipe, np.zeros(1, int))
+    program = _compiled_epoch(model, recipe.batch_size, recipe.precision, steps, 1).lower(
+        jax.eval_shape(lambda: init(model, run)),
+        run,
+        jax.ShapeDtypeStruct((1, clips), bool),
+        jax.ShapeDtypeStruct((clips, 224, 224, 3), jnp.uint8),
+        jax.ShapeDtypeStruct((clips,), jnp.int32),
+        jax.ShapeDtypeStruct((), jnp.int32),
+    )
+    memory = program.compile().memory_analysis()
+    return memory.temp_size_in_bytes + memory.output_size_in_bytes
+
+
+def place(tree: Any, devices: int, by_fold: bool) -> Any:
+    """Put arrays on the devices of :func:`train_epoch`: each has its folds' part, or the whole."""
+    if devices == 1:
+        return jax.tree.map(jnp.asarray, tree)
+    spec = jax.P("folds") if by_fold else jax.P()
+    return jax.device_put(tree, jax.NamedSharding(_mesh(devices), spec))
+
+
+@functools.cache
+def _mesh(devices: int) -> jax.sharding.Mesh:
+    return jax.make_mesh((devices,), ("folds",), devices=jax.devices()[:devices])
+
+
+def _over_folds(one_fold: Callable, state: State, *others: Any) -> tuple[State, Progress]:
     """Apply `one_fold` to each fold: the one place where the fold axis is added.
 
     An accelerator takes all folds at once. A CPU has no room to gain by that, and its caches
@@ -128,20 +193,20 @@ def _over_folds(one_fold: Callable, state: State, *others: Array) -> tuple[State
         mine, progress = one_fold(*mine)
         return jax.tree.map(lambda leaf, new: leaf.at[k].set(new), states, mine), progress
 
-    return jax.lax.scan(next_fold, state, jnp.arange(len(others[0])))
+    folds = len(jax.tree.leaves(state)[0])
+    return jax.lax.scan(next_fold, state, jnp.arange(folds))
 
 
-def _train_fold_epoch(model, recipe, steps, state, fold, held_out, images, labels, epoch):
+def _train_fold_epoch(model, exactness, state, learning_rate, batches, dropout_key, images, labels):
     """One epoch of one fold."""
-    key = jax.random.fold_in(_fold_key(recipe, fold), epoch + 1)
-    order_key, dropout_key = jax.random.split(key)
-    batches, weights = _plan_epoch(order_key, held_out, steps, recipe.batch_size)
 
     def train_step(state, step):
         number, batch, weight = step
         count = weight.sum()
 
         def loss_of(params):
+            if exactness == "bf16":
+                params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
             log_probabilities = model.apply(
                 params,
                 images[batch],
@@ -154,13 +219,17 @@ def _train_fold_epoch(model, recipe, steps, state, fold, held_out, images, label
             hits = log_probabilities.argmax(-1) == labels[batch]
             return (weight * losses).sum() / jnp.maximum(count, 1), (weight * hits).sum()
 
-        (loss, hits), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updates, adam = _adam(recipe).update(gradient, state.adam)
+        with precision.compute(exactness):
+            (loss, hits), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, adam = optax.adam(learning_rate).update(gradient, state.adam)
         trained = State(optax.apply_updates(state.params, updates), adam)
         state = jax.tree.map(functools.partial(jnp.where, count > 0), trained, state)
         return state, (loss * count, hits)
 
-    state, (losses, hits) = jax.lax.scan(train_step, state, (jnp.arange(steps), batches, weights))
+    indices, weights = batches
+    state, (losses, hits) = jax.lax.scan(
+        train_step, state, (jnp.arange(len(indices)), indices, weights)
+    )
     clips = weights.sum()
     return state, Progress(losses.sum() / clips, hits.sum() / clips)
 
@@ -209,12 +278,12 @@ def predict(
 
 @functools.cache
 def _compiled_predict(model: nn.Module):
-    return jax.jit(jax.vmap(model.apply))
+    def predict(params, images):
+        with precision.compute("highest"):
+            return jax.vmap(model.apply)(params, images)
+
+    return jax.jit(predict)
 
 
-def _adam(recipe: Recipe) -> optax.GradientTransformation:
-    return optax.adam(recipe.learning_rate)
-
-
-def _fold_key(recipe: Recipe, fold: Integer[Array, ""]) -> Key[Array, ""]:
-    return jax.random.fold_in(jax.random.key(recipe.seed), fold)
+def _fold_key(run: Runs) -> Key[Array, ""]:
+    return jax.random.fold_in(jax.random.key(run.seeds), run.folds)

@@ -102,6 +102,7 @@ def test_results_hold_configuration_scores_and_every_clips_prediction(whole):
         "batch_size": 4,
         "learning_rate": 0.01,
         "seed": 0,
+        "precision": "highest",
         "folds": list(dict.fromkeys(f"{d}/{s}" for d, s, _ in OWNERS)),
         "fingerprints": {name: f"of {name}" for name in ("casme2", "samm", "smic")},
     }
@@ -286,9 +287,9 @@ def test_folds_whose_loss_is_not_finite_are_named_and_the_others_kept(
 ):
     init = train.init
 
-    def sick(model, recipe, folds):
-        state = init(model, recipe, folds)
-        params = jax.tree.map(lambda leaf: leaf.at[folds == 2].set(jnp.nan), state.params)
+    def sick(model, runs):
+        state = init(model, runs)
+        params = jax.tree.map(lambda leaf: leaf.at[runs.folds == 2].set(jnp.nan), state.params)
         return state._replace(params=params)
 
     monkeypatch.setattr(train, "init", sick)

@@ -1,9 +1,12 @@
 """Sweeps: they continue after any end with the same bits, and say what is in the way."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -71,13 +74,13 @@ def test_every_clip_is_predicted_once_by_the_fold_that_did_not_see_it(whole):
 
 def test_the_last_epoch_is_scored(whole):
     out, done = whole
-    state = train.init(MODEL, RECIPE, np.arange(6))
-    indices = jnp.arange(6, dtype=jnp.uint32)
+    runs = train.runs_of(RECIPE, np.arange(6))
+    state = train.init(MODEL, runs)
     masks, images, labels = map(jnp.asarray, (HELD_OUT, FLOWS.images, FLOWS.labels))
     steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
     for epoch in range(RECIPE.epochs):
         state, _ = train.train_epoch(
-            MODEL, RECIPE, steps, state, indices, masks, images, labels, jnp.asarray(epoch)
+            MODEL, RECIPE, steps, state, runs, masks, images, labels, jnp.asarray(epoch)
         )
     for k, params in enumerate(parameters(out).values()):
         mine = jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), state.params)
@@ -133,7 +136,8 @@ def test_a_run_killed_at_any_save_continues_with_the_same_bits(tmp_path, whole, 
     saves = []
 
     def replace(source, target):
-        if pathlib.Path(target).parent.name in ("folds", "0-5-of-6"):
+        parts = pathlib.Path(target).parts
+        if parts[-2] == "folds" or parts[-3] == "state":
             saves.append(target)
             if len(saves) == after + 1:
                 raise Killed
@@ -214,12 +218,12 @@ def fail(monkeypatch):
     train_epoch = train.train_epoch
 
     def fail(*failing):
-        def poisoned(model, recipe, steps, state, folds, *others):
-            if others[-1] == 1:
-                sick = jnp.asarray([int(fold) in failing for fold in folds])
+        def poisoned(model, recipe, steps, state, runs, *others):
+            if others[-2] == 1:
+                sick = jnp.asarray([int(fold) in failing for fold in runs.folds])
                 params = jax.tree.map(lambda leaf: leaf.at[sick].set(jnp.nan), state.params)
                 state = state._replace(params=params)
-            return train_epoch(model, recipe, steps, state, folds, *others)
+            return train_epoch(model, recipe, steps, state, runs, *others)
 
         monkeypatch.setattr(train, "train_epoch", poisoned)
 
@@ -269,7 +273,7 @@ def test_training_ends_when_no_fold_is_left(tmp_path, fail):
     summary = results.summarise(FLOWS, done, CONFIG, 1.0)
     results.write(tmp_path, summary, done, None)
     assert [one["fold"] for one in summary["failed"]] == [fold.name for fold in FOLDS]
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["failed", "results.json"]
 
 
 def test_a_summary_says_what_was_run_on_what_and_how_well(whole):
@@ -324,3 +328,70 @@ def test_a_configuration_that_is_no_json_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config.json: unreadable"):
         sweep.claim(tmp_path, {})
+
+
+EIGHT = """
+import sys, jax, test_sweep
+assert jax.device_count() == 8
+done = test_sweep.run(sys.argv[1], devices=8, save_every=0.0)
+assert len({result.loss[-1] for result in done}) == 6
+"""
+
+
+def test_eight_devices_share_six_folds_with_the_same_bits(tmp_path, whole, monkeypatch):
+    """In a process of its own: the number of devices is fixed when JAX starts."""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": "tests"}
+    environment = {**os.environ, **flags, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", EIGHT, tmp_path], check=True, env=environment)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_epoch", None)
+        done = run(tmp_path)  # all is read
+    assert_same(done, whole[1])
+    jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(whole[0]))
+
+
+def test_seeds_and_learning_rates_are_trained_together_as_they_are_alone(tmp_path, whole):
+    recipes = [dataclasses.replace(RECIPE, seed=1), RECIPE, Recipe(3, 4, 0.003, 0)]
+    outs = [tmp_path / str(k) for k in range(3)]
+    tasks = [
+        sweep.Task(fold, recipe, out, CONFIG)
+        for recipe, out in zip(recipes, outs, strict=True)
+        for fold in FOLDS[:4]
+    ]
+    states = tmp_path / "states"
+    done = sweep.run_together(MODEL, FLOWS, tasks, HELD_OUT, states, fold_chunk=7)
+    assert_same(done[4:8], whole[1][:4])
+    alone = sweep.run(MODEL, FLOWS, FOLDS[:4], HELD_OUT, recipes[2], tmp_path / "alone", CONFIG)
+    assert_same(done[8:], alone)
+    assert not states.exists()
+    losses = {result.loss[-1] for result in done}
+    assert len(losses) == 12  # no two are the same run
+
+
+def test_a_failed_fold_is_not_trained_again(tmp_path, fail, monkeypatch):
+    fail(3)
+    first = run(tmp_path)
+    monkeypatch.setattr(train, "train_epoch", None)
+    again = run(tmp_path)
+    assert_same(again, first)
+    assert again[3].failed_at == 1
+
+
+def test_the_memory_of_a_fold_limits_a_chunk_on_an_accelerator(monkeypatch):
+    class Device:
+        platform = "gpu"
+
+        def memory_stats(self):
+            return {"bytes_limit": 10 * needed + FLOWS.images.nbytes}
+
+    steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
+    needed = train.fold_bytes(MODEL, RECIPE, steps, len(FLOWS.labels))
+    state = train.init(MODEL, train.runs_of(RECIPE, np.zeros(1, int)))
+    batch = RECIPE.batch_size * 4 * 4 * 3 * 4  # the averages of the tiles, float32
+    assert needed > sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + batch
+    assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68) == 9  # on a CPU
+    assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68, devices=2) == 18
+    monkeypatch.setattr(jax, "devices", lambda: [Device()])
+    assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68) == 8
+    assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68, devices=2) == 16
+    assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 3) == 3

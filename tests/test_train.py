@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from tiny import Tiny, images_of
 
 from mjfn_jax import train
+from mjfn_jax.layers import Conv
+from mjfn_jax.precision import dot_general
 from mjfn_jax.train import Recipe
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1])
@@ -33,7 +36,8 @@ def fit(folds=(0, 1, 2), images=IMAGES, recipe=RECIPE, model=MODEL, steps=STEPS,
     """The folds' states after training, and each epoch's progress."""
     indices = np.asarray(folds)
     masks = HELD_OUT[indices] if held_out is None else held_out
-    state = train.init(model, recipe, indices)
+    runs = train.runs_of(recipe, indices)
+    state = train.init(model, runs)
     history = []
     for epoch in range(recipe.epochs):
         state, progress = train.train_epoch(
@@ -41,7 +45,7 @@ def fit(folds=(0, 1, 2), images=IMAGES, recipe=RECIPE, model=MODEL, steps=STEPS,
             recipe,
             steps,
             state,
-            jnp.asarray(indices, jnp.uint32),
+            runs,
             jnp.asarray(masks),
             jnp.asarray(images),
             jnp.asarray(LABELS),
@@ -96,11 +100,14 @@ def test_a_fold_alone_is_the_fold_among_all(together, k):
 
 
 def test_folds_start_from_weights_of_their_own(together):
-    states = train.init(MODEL, RECIPE, np.arange(3))
-    assert_identical(of_fold(0, train.init(MODEL, RECIPE, np.array([2]))), of_fold(2, states))
+    def init(recipe, folds):
+        return train.init(MODEL, train.runs_of(recipe, np.array(folds)))
+
+    states = init(RECIPE, [0, 1, 2])
+    assert_identical(of_fold(0, init(RECIPE, [2])), of_fold(2, states))
     assert_different(of_fold(0, states), of_fold(1, states))
     other_seed = dataclasses.replace(RECIPE, seed=1)
-    assert_different(of_fold(0, states), of_fold(0, train.init(MODEL, other_seed, np.arange(1))))
+    assert_different(of_fold(0, states), of_fold(0, init(other_seed, [0])))
 
 
 def test_a_loop_and_vmap_over_folds_agree(together, monkeypatch):
@@ -145,7 +152,7 @@ def test_an_epoch_is_a_plain_loop_of_adam_steps_with_a_short_last_batch():
     model = Tiny(dropout=0.0)  # a padded batch draws another dropout mask than a short one
     fold = 1
     (actual, history) = fit(folds=[fold], model=model)
-    params = of_fold(0, train.init(model, RECIPE, np.array([fold]))).params
+    params = of_fold(0, train.init(model, train.runs_of(RECIPE, np.array([fold])))).params
     adam = optax.adam(RECIPE.learning_rate)
     moments = adam.init(params)
 
@@ -254,3 +261,28 @@ def test_predictions_are_the_networks_with_dropout_off(together, clips):
     for k in range(3):
         wanted = np.exp(MODEL.apply(of_fold(k, params), jnp.asarray(images[k])))
         np.testing.assert_allclose(probabilities[k], wanted, rtol=1e-5)
+
+
+class Convolved(nn.Module):
+    """A convolution and a dense layer on averages of 16 x 16 tiles."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = images.astype(jnp.float32).reshape(-1, 16, 14, 16, 14, 3).mean((2, 4)) / 255
+        x = nn.relu(Conv(4, 3, name="conv")(x))
+        x = nn.Dense(3, dot_general=dot_general, name="dense")(x.reshape(len(x), -1))
+        return nn.log_softmax(x.astype(jnp.float32))
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("tf32", 10), ("bf16", 7)])
+def test_a_coarser_precision_rounds_the_products_and_keeps_the_state_in_float32(precision, bits):
+    rough_recipe = dataclasses.replace(RECIPE, epochs=1, precision=precision)
+    exact, exact_progress = fit(
+        [1], model=Convolved(), recipe=dataclasses.replace(RECIPE, epochs=1)
+    )
+    rough, progress = fit([1], model=Convolved(), recipe=rough_recipe)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(rough)} == {"float32", "int32"}
+    for layer in ("conv", "dense"):
+        assert_different(exact.params["params"][layer], rough.params["params"][layer])
+    difference = abs(progress[0].loss[0] - exact_progress[0].loss[0]) / exact_progress[0].loss[0]
+    assert 2.0 ** (-bits - 8) < difference < 2.0 ** (-bits + 2)

@@ -53,12 +53,12 @@ def trained_on_all():
     """The parameters that training on every clip ends with, by a loop over epochs."""
     recipe = training.Recipe(epochs=2, batch_size=4, learning_rate=0.01)
     nobody = jnp.zeros((1, len(FLOWS.labels)), bool)
-    folds = jnp.zeros(1, jnp.uint32)
-    state = training.init(Tiny(), recipe, np.zeros(1, int))
+    runs = training.runs_of(recipe, np.zeros(1, int))
+    state = training.init(Tiny(), runs)
     images, labels = jnp.asarray(FLOWS.images), jnp.asarray(FLOWS.labels)
     for epoch in range(2):
         state, _ = training.train_epoch(
-            Tiny(), recipe, 3, state, folds, nobody, images, labels, jnp.asarray(epoch)
+            Tiny(), recipe, 3, state, runs, nobody, images, labels, jnp.asarray(epoch)
         )
     return jax.tree.map(lambda leaf: np.asarray(leaf[0]), state.params)
 
@@ -81,6 +81,7 @@ def test_a_checkpoint_of_all_subjects_is_written_with_its_configuration(
         "batch_size": 4,
         "learning_rate": 0.01,
         "seed": 0,
+        "precision": "highest",
         "fingerprints": {name: f"of {name}" for name in ("casme2", "samm", "smic")},
     }
     jax.tree.map(np.testing.assert_array_equal, ocp.load(tmp_path / "model"), trained_on_all())

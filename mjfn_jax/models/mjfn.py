@@ -108,7 +108,7 @@ def fuse(logits: Float[Array, "n B K"], fusion: str) -> Float[Array, "B K"]:
     """
     if fusion not in ("softmax", "average"):
         raise ValueError(f"fusion must be softmax or average, not {fusion}")
-    log_probabilities = nn.log_softmax(logits)
+    log_probabilities = nn.log_softmax(logits.astype(jnp.float32))
     if len(logits) == 1:
         return log_probabilities[0]
     if fusion == "average":
