@@ -46,8 +46,8 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """ResNet18 without its head, as in torchvision.
 
-    Images `[B, H, W, 3]` in; out come maps of a `2^(stages+1)`-th of their size, of half that
-    divisor without the max-pooling: `[B, 7, 7, 512]` of 224×224 by default.
+    Images `[B, 224, 224, 3]` give maps `[B, 7, 7, 512]`. Each stage after the first halves the
+    size, as do the first convolution and the max-pooling.
     """
 
     stages: int = 4
