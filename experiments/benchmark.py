@@ -2,7 +2,8 @@
 
     python experiments/benchmark.py stand_ins --size=full
     python experiments/benchmark.py build --source=DIR
-    python experiments/benchmark.py train --folds 1 8
+    python experiments/benchmark.py layers --table=FILE
+    python experiments/benchmark.py train --quick
     python experiments/benchmark.py flow --quick
 
 Each prints one JSON object, or writes it to `--json=FILE`. The figures in the README were made
@@ -13,18 +14,16 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import resource
-import statistics
 import tempfile
 import time
 from typing import Literal
 
 import cv2
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from benchmark_flow import Flow
+from benchmark_layers import Layers
+from benchmark_train import Train
 from console import script
 
 from flow.build import build
@@ -33,7 +32,6 @@ from flow.faces import read_boxes
 from flow.frames import read_face
 from flow.synthetic import render
 from flow.tvl1 import resolve_backend
-from mjfn_jax import models, train
 from mjfn_jax.results import hardware
 
 
@@ -89,54 +87,6 @@ class Build:
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Training steps of MJFN: clips a second and peak memory, by number of folds."""
-
-    folds: tuple[int, ...] = (1, 8)
-    """Folds in one program; measured in turn."""
-    steps: int = 10
-    """Steps of an epoch, of 12 clips."""
-    turns: int = 5
-    """Epochs measured for each number of folds."""
-    json: pathlib.Path | None = None
-    """Write the figures to this file too."""
-
-    def run(self) -> dict:
-        recipe, model = train.Recipe(), models.make("mjfn")
-        clips = self.steps * recipe.batch_size + 1
-        draw = np.random.default_rng(0)
-        images = jnp.asarray(draw.integers(0, 256, (clips, 224, 224, 3), np.uint8))
-        labels = jnp.asarray(draw.integers(0, 3, clips))
-        sweeps, compiled, seconds = {}, {}, {}
-        for folds in self.folds:
-            held_out = np.zeros((folds, clips), bool)
-            held_out[np.arange(folds), np.arange(folds) % clips] = True
-            runs = train.runs_of(recipe, np.arange(folds))
-
-            def epoch(state, number, runs=runs, held_out=held_out):
-                state, progress = train.train_epoch(
-                    model, recipe, self.steps, state, runs,
-                    jnp.asarray(held_out), images, labels, jnp.asarray(number),
-                )  # fmt: skip
-                return jax.block_until_ready((state, progress))[0]
-
-            with stopwatch() as first:
-                state = epoch(train.init(model, runs), 0)
-            sweeps[folds], compiled[folds], seconds[folds] = (epoch, state), first[0], []
-        for turn in range(1, self.turns + 1):
-            for folds, (epoch, state) in sweeps.items():
-                with stopwatch() as passed:
-                    state = epoch(state, turn)
-                sweeps[folds] = epoch, state
-                seconds[folds].append(passed[0] / folds / self.steps / recipe.batch_size)
-        return {
-            "clips_per_second": {f: 1 / statistics.median(s) for f, s in seconds.items()},
-            "first_epoch_seconds": compiled,
-            "peak_memory_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        }
-
-
 @contextlib.contextmanager
 def stopwatch():
     """Yields a list that receives the seconds spent inside."""
@@ -147,7 +97,13 @@ def stopwatch():
 
 
 def main() -> None:
-    commands = {"stand_ins": StandIns, "build": Build, "train": Train, "flow": Flow}
+    commands = {
+        "stand_ins": StandIns,
+        "build": Build,
+        "layers": Layers,
+        "train": Train,
+        "flow": Flow,
+    }
     command = tyro.extras.subcommand_cli_from_dict(
         commands, description=__doc__, use_underscores=True
     )
