@@ -3,17 +3,23 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
+import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+import socket
+import uuid
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import tqdm
+import tyro
 
 from flow import lock, manifest, shards
 from flow.apex import PRESET, find_apex
@@ -24,6 +30,8 @@ from flow.errors import InputError
 from flow.faces import find_face, read_boxes
 from flow.frames import read_face, read_grey
 from flow.tvl1 import Parameters, describe_backend, resolve_backend, tvl1
+
+logger = logging.getLogger(__name__)
 
 _RECORD_BYTES = 224 * 224 * (3 + 2 * 4)
 
@@ -44,10 +52,22 @@ class Build:
     is one; a clip without a box there gets the one that a face detector finds."""
     backend: Literal["auto", "opencv", "jax"] = "auto"
     """What computes TV-L1; auto takes the faster one."""
+    runner: str | None = None
+    """The Apache Beam runner that computes the clips (DirectRunner, FlinkRunner,
+    DataflowRunner), for databases of thousands of long videos: takes mjfn-jax[beam]. All
+    workers must have this package and see source and data_dir under the same paths, on a
+    shared file system. If not given, the cores of this machine compute."""
+    beam_options: tyro.conf.Positional[tuple[str, ...]] = ()
+    """After --, Beam's own options, as in -- --flink_master=HOST:8081 --parallelism=64."""
 
     def run(self) -> int:
         """Build, and print what stands where. Returns the exit status."""
-        for line in build(self.dataset, self.source, self.data_dir, self.boxes, self.backend):
+        beam = None
+        if self.runner is not None:
+            beam = [f"--runner={self.runner}", *self.beam_options]
+        elif self.beam_options:
+            raise InputError(f"{self.beam_options[0]}: an option of Beam; give --runner too")
+        for line in build(self.dataset, self.source, self.data_dir, self.boxes, self.backend, beam):
             print(line)
         return 0
 
@@ -58,8 +78,9 @@ def build(
     data_dir: str | os.PathLike = "data",
     boxes: str | os.PathLike | None = None,
     backend: str = "auto",
+    beam: Sequence[str] | None = None,
 ) -> list[str]:
-    """Write the data sets of all databases of `dataset`, with all cores.
+    """Write the data sets of all databases of `dataset`, with all cores or as a Beam pipeline.
 
     A finished clip is kept in `data_dir/.building` until its database is written, so that
     the same call continues a stopped one. A data set that already stands is kept if it was
@@ -72,15 +93,23 @@ def build(
       data_dir: where the data sets are written, see `flow.shards`.
       boxes: file of face boxes; None: `source/face_boxes.csv` where there is one.
       backend: of TV-L1. `auto` also keeps a data set that another backend has made.
+      beam: options of an Apache Beam pipeline, `["--runner=FlinkRunner", ...]`, that computes
+        the clips; its workers need `source` and `data_dir` under the same paths. The data
+        sets are the same as without it. None: this machine's cores compute.
 
     Returns:
       One line a database: what stands where.
 
     Raises:
       InputError: a frame cannot be read, no face is found, another build is at work in
-        `data_dir`, a data set of other input stands there, or the disk is too small.
+        `data_dir`, a data set of other input stands there, or the disk is too small; Beam is
+        not installed or refuses its options.
     """
     source, data_dir = pathlib.Path(source), pathlib.Path(data_dir)
+    pipeline = None
+    if beam is not None:
+        pipeline = _pipeline(beam)
+        source, data_dir = source.absolute(), data_dir.absolute()  # a worker is elsewhere
     reading = read(dataset, source)
     if boxes is None and (source / "face_boxes.csv").exists():
         boxes = source / "face_boxes.csv"
@@ -99,7 +128,15 @@ def build(
                     f"--dataset={database} --source={source}"
                 )
             partial = data_dir / ".building" / database
-            tasks = [_Job.plan(clip, known_boxes, partial, parameters, chosen) for clip in clips]
+            plan = functools.partial(
+                _Job.plan,
+                boxes=known_boxes,
+                partial=partial,
+                parameters=parameters,
+                backend=chosen,
+            )
+            with _pool(32) as pool:  # which wait for the disk rather than for a core
+                tasks = list(pool.map(plan, clips))
             metadata = _metadata(tasks, parameters, chosen)
             asked = ("fingerprint", "parameters") + (("backend",) if backend != "auto" else ())
             if _stands(database, data_dir, metadata, asked):
@@ -111,7 +148,10 @@ def build(
             jobs += [job for job in tasks if not job.path.exists()]
 
         _check_space(data_dir, len(jobs) + sum(len(tasks) for tasks, _ in plans.values()))
-        if jobs:
+        if jobs and pipeline is not None:
+            with shards.full_disk(data_dir):
+                _compute_by_beam(jobs, parameters, chosen, pipeline)
+        elif jobs:
             total = sum(len(tasks) for tasks, _ in plans.values())
             _compute_all(jobs, parameters, chosen, total)
         for database, (tasks, metadata) in plans.items():
@@ -159,6 +199,8 @@ class _Job:
             digest.update(f"{number} {len(content)}\n".encode() + content)
         made_by = json.dumps([digest.hexdigest(), _settings(parameters), describe_backend(backend)])
         name = hashlib.sha256(made_by.encode()).hexdigest()
+        # The other frames' paths would travel to Beam's workers with the job.
+        clip = dataclasses.replace(clip, frames=_frames(clip))
         return cls(clip, box, digest.hexdigest(), partial / f"{name}.npz")
 
     def faces(self, backend: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
@@ -198,7 +240,8 @@ class _Job:
     def save(self, record: dict[str, Any]) -> None:
         """Put the record down, whole or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".unfinished")
+        # Two workers of a cluster may make the same record.
+        unfinished = self.path.with_suffix(f".{uuid.uuid4().hex}.unfinished")
         with open(unfinished, "wb") as file:
             np.savez(file, **record)
             file.flush()
@@ -237,6 +280,73 @@ def _compute_all(jobs: list[_Job], parameters: Parameters, backend: str, total: 
         futures = [pool.submit(_compute, batch, parameters, backend) for batch in batches]
         for future in concurrent.futures.as_completed(futures):
             bar.update(future.result())
+
+
+def _pipeline(options: Sequence[str]) -> Any:
+    """An empty `apache_beam.Pipeline` for these options."""
+    if importlib.util.find_spec("apache_beam") is None:
+        raise InputError("apache-beam is not installed: pip install 'mjfn-jax[beam]'")
+    logging.disable(logging.WARNING)  # it would miss the client of a Google database
+    import apache_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    logging.disable(logging.NOTSET)
+    # The DirectRunner logs the stack of what it then raises.
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+    try:
+        return apache_beam.Pipeline(options=PipelineOptions(list(options)))
+    except (ValueError, ImportError) as error:  # an unknown runner, one that is not installed
+        raise InputError(f"{' '.join(options)}: {error}") from None
+
+
+def _compute_by_beam(jobs: list[_Job], parameters: Parameters, backend: str, pipeline: Any) -> None:
+    """As :func:`_compute_all`, on the workers of a pipeline; all clips are tried."""
+    import apache_beam
+
+    made_by = describe_backend(backend)
+    try:
+        with pipeline:
+            clips = pipeline | "clips" >> apache_beam.Create(jobs)
+            clips | "flow" >> apache_beam.Map(_try, parameters, backend, made_by)
+    except RuntimeError as error:  # what the DirectRunner makes of Ctrl-C
+        if str(error).startswith("KeyboardInterrupt"):
+            raise KeyboardInterrupt from None
+        raise
+    # Folders are listed, since NFS remembers that a file was not there.
+    listed = {path for folder in {job.path.parent for job in jobs} for path in folder.glob("*")}
+    failures = []
+    for job in jobs:
+        failure = job.path.with_suffix(".failure")
+        if job.path in listed:
+            continue
+        if failure in listed:
+            failures.append(failure.read_text())
+        else:
+            raise InputError(
+                f"{job.path}: not there when the pipeline had ended; take a --data_dir that all "
+                "workers see under the same path"
+            )
+    for other in failures[1:]:
+        logger.error("%s", other)
+    if failures:
+        raise InputError(failures[0])
+
+
+def _try(job: _Job, parameters: Parameters, backend: str, made_by: str) -> None:
+    """Put down the record of a job, or a file that says in one line why there is none.
+
+    Beam would try again what raises, stop the other clips and print its own stack.
+    """
+    try:
+        if (here := describe_backend(backend)) != made_by:
+            raise InputError(
+                f"{socket.gethostname()}: this worker computes with {here}, the build was "
+                f"started with {made_by}: take machines of one kind, with the same packages"
+            )
+        _compute([job], parameters, backend)
+    except InputError as error:
+        job.path.parent.mkdir(parents=True, exist_ok=True)
+        job.path.with_suffix(".failure").write_text(str(error))
 
 
 def _batching(backend: str) -> tuple[int, int]:

@@ -134,17 +134,8 @@ def write(
     shutil.rmtree(scratch, ignore_errors=True)
     tfds.disable_progress_bar()
     builder = FlowImages(config=database, data_dir=scratch, records=records, metadata=metadata)
-    try:
-        with contextlib.redirect_stdout(None):  # it would speak of a download
-            builder.download_and_prepare()
-    except RuntimeError as error:  # how the array_record writer reports what the system refused
-        for code in (errno.ENOSPC, errno.EDQUOT):
-            if os.strerror(code) in str(error):
-                raise InputError(
-                    f"{data_dir}: {os.strerror(code)}: free some space, "
-                    "then give the same command again"
-                ) from None
-        raise
+    with full_disk(data_dir), contextlib.redirect_stdout(None):  # it would speak of a download
+        builder.download_and_prepare()
     manifest.write(folder(database, scratch))
     final = folder(database, data_dir)
     shutil.rmtree(final, ignore_errors=True)
@@ -152,6 +143,25 @@ def write(
     os.replace(folder(database, scratch), final)
     shutil.rmtree(scratch)
     return final
+
+
+@contextlib.contextmanager
+def full_disk(data_dir: str | os.PathLike) -> Iterator[None]:
+    """Turn the RuntimeError with which array_record and Beam report a full disk into one line.
+
+    Raises:
+      InputError: the disk below `data_dir`, or its quota, is full.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # the system's words are somewhere in its text
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            if os.strerror(code) in str(error):
+                raise InputError(
+                    f"{data_dir}: {os.strerror(code)}: free some space, "
+                    "then give the same command again"
+                ) from None
+        raise
 
 
 class Shards:

@@ -1,8 +1,10 @@
+import concurrent.futures
 import hashlib
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -17,10 +19,11 @@ from flow import shards
 from flow.__main__ import main
 from flow.build import Build, build
 from flow.color import flow_to_color
+from flow.databases import read
 from flow.errors import InputError
 from flow.frames import read_face
 from flow.lock import hold
-from flow.tvl1 import tvl1
+from flow.tvl1 import Parameters, tvl1
 
 RECORD = {"image", "flow", "label", "database", "subject", "clip", "onset", "apex", "offset", "box"}
 """All that a record holds: no frame."""
@@ -316,8 +319,31 @@ def test_too_small_a_disk_is_told_before_anything_is_computed(source, data_dir, 
     assert not quick
 
 
+def test_two_workers_may_put_down_the_same_record(source, data_dir, monkeypatch):
+    (clip,) = read("smic", source).clips
+    job = flow.build._Job.plan(clip, {}, data_dir, Parameters(), "opencv")
+    both = threading.Barrier(2)
+    monkeypatch.setattr(flow.build.os, "fsync", lambda descriptor: both.wait(10))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(job.save, [{"label": 1}, {"label": 1}]))
+    assert job.record() == {"label": 1}
+    assert list(data_dir.iterdir()) == [job.path]
+
+
+def test_beam_that_is_not_installed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(flow.build.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'mjfn-jax\[beam\]'"):
+        Build("smic", tmp_path, runner="DirectRunner").run()
+
+
+def test_options_of_beam_take_a_runner(tmp_path):
+    with pytest.raises(InputError, match=r"^--parallelism=2: .*--runner"):
+        Build("smic", tmp_path, beam_options=("--parallelism=2",)).run()
+
+
 @pytest.mark.parametrize(
-    "arguments, words", [([], ["check", "build"]), (["build"], ["--data_dir", "--boxes"])]
+    "arguments, words",
+    [([], ["check", "build"]), (["build"], ["--data_dir", "--boxes", "--runner", "After --"])],
 )
 def test_the_help_names_the_flags(arguments, words, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["flow", *arguments, "--help"])
