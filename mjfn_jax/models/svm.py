@@ -1,0 +1,223 @@
+"""Support vector machines on handcrafted features, by leave-one-subject-out.
+
+All that is fitted or chosen (scaling, kernel, cost) comes from a fold's training subjects only:
+an inner cross-validation, whose parts are whole subjects too, scores the candidates by the UF1
+of their pooled predictions.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import threadpoolctl
+import tqdm
+from jaxtyping import Bool, Float, Int, Integer, Shaped
+from sklearn.model_selection import GroupKFold
+from sklearn.svm import SVC
+
+from flow.clips import CLASSES
+from flow.errors import InputError
+from mjfn_jax import metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Svm:
+    """What is chosen from, and how. The methods' papers do not give it."""
+
+    kernels: tuple[Literal["linear", "rbf"], ...] = ("linear", "rbf")
+    """Candidates; among equally good ones the first of each tuple is taken."""
+    costs: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
+    """Candidates for C."""
+    gammas: tuple[float, ...] = (0.3, 1.0, 3.0)
+    """Candidates for the RBF kernel's γ; scaled features have a mean squared length of 1."""
+    scaling: Literal["overall", "each"] = "overall"
+    """After each feature's mean is subtracted, divide all by one number, which keeps their
+    weights (MDMO's β), or each by its own standard deviation."""
+    balanced: bool = True
+    """Whether a clip's weight is inverse to the number of its class's clips."""
+    inner_folds: int = 5
+    """Parts of the inner cross-validation; fewer where there are fewer subjects."""
+
+    def candidates(self) -> Iterator[tuple[str, float | None, float]]:
+        """Kernel, γ (None: linear) and C, in the order in which ties are decided."""
+        for kernel in self.kernels:
+            for gamma in self.gammas if kernel == "rbf" else (None,):
+                for cost in self.costs:
+                    yield kernel, gamma, cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What the inner cross-validation of a fold chose."""
+
+    variant: int
+    """Which of the variants of the features."""
+    kernel: str
+    gamma: float | None
+    cost: float
+    uf1: float
+    """Of the inner cross-validation: the best of many, so too high to report."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Classifier:
+    """A fitted machine. It takes features of its choice's variant."""
+
+    choice: Choice
+    mean: Float[np.ndarray, " D"]
+    scale: Float[np.ndarray, " D"]
+    svc: SVC | int
+    """The class itself where all training clips are of one."""
+    num_classes: int
+
+    def decisions(self, features: Float[np.ndarray, "M D"]) -> Float[np.ndarray, "M K"]:
+        """One score a class; the largest is the prediction. −inf: not among the training clips."""
+        return _decisions(self.svc, (features - self.mean) / self.scale, self.num_classes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+    """Leave-one-subject-out over all clips."""
+
+    labels: Int[np.ndarray, " N"]
+    """The predictions."""
+    decisions: Float[np.ndarray, "N K"]
+    """As :meth:`Classifier.decisions`; scores of different folds have different scales."""
+    choices: dict[str, Choice]
+    """By held-out subject."""
+
+
+Encode = Callable[[Bool[np.ndarray, " N"]], Sequence[Float[np.ndarray, "N D"]]]
+"""Features that are learned: from the mask of the training clips to variants of all clips'
+features, among which the inner cross-validation chooses. What it learns must come from the
+training clips, and a clip's features from that and the clip itself."""
+
+
+def leave_one_subject_out(
+    features: Float[np.ndarray, "N D"] | Encode,
+    labels: Integer[np.ndarray, " N"],
+    subjects: Shaped[np.ndarray, " N"],
+    settings: Svm = Svm(),
+    num_classes: int = len(CLASSES),
+) -> Predictions:
+    """Predict each subject's clips by a machine that was fitted to the others'.
+
+    The folds are shared among the cores; each has the same result alone.
+
+    Args:
+      features: of each clip, or what learns them from a fold's training clips.
+      labels: 0 to num_classes − 1.
+      subjects: whose clip it is; with several databases, a name unique in all of them.
+
+    Raises:
+      InputError: fewer than three subjects: two are needed to choose the machine.
+    """
+    people = np.unique(subjects)
+    if len(people) < 3:
+        raise InputError(
+            f"an SVM that is chosen in the training folds takes three subjects, there are "
+            f"{len(people)}: add clips of other subjects"
+        )
+
+    def encode(training):
+        return features(training) if callable(features) else [features]
+
+    def fold(person):
+        training = subjects != person
+        variants = encode(training)
+        own = [variant[training] for variant in variants]
+        classifier = fit(own, labels[training], subjects[training], settings, num_classes)
+        held_out = variants[classifier.choice.variant][~training]
+        return classifier.choice, classifier.decisions(held_out)
+
+    decisions = np.empty((len(labels), num_classes))
+    choices = {}
+    pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        # One thread a fold: the products are small, and their bits do not depend on the cores.
+        with threadpoolctl.threadpool_limits(1):
+            results = tqdm.tqdm(pool.map(fold, people), desc="SVM", total=len(people), unit="fold")
+            for person, (choice, scores) in zip(people, results, strict=True):
+                decisions[subjects == person] = scores
+                choices[str(person)] = choice
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Predictions(decisions.argmax(1), decisions, choices)
+
+
+def fit(
+    variants: Sequence[Float[np.ndarray, "M _"]],
+    labels: Integer[np.ndarray, " M"],
+    subjects: Shaped[np.ndarray, " M"],
+    settings: Svm = Svm(),
+    num_classes: int = len(CLASSES),
+) -> Classifier:
+    """Choose among variants and candidates by inner cross-validation, then fit to all clips.
+
+    Args:
+      variants: one or more kinds of features of the same M training clips.
+
+    Raises:
+      ValueError: the clips are of one subject only.
+    """
+    parts = min(settings.inner_folds, len(np.unique(subjects)))
+    candidates = list(settings.candidates())
+    predicted = np.empty((len(variants), len(candidates), len(labels)), int)
+    for inner, outer in GroupKFold(parts).split(labels, groups=subjects):
+        for variant, features in enumerate(variants):
+            mean, scale = _scaling(features[inner], settings.scaling)
+            scaled = (features - mean) / scale
+            products = scaled @ scaled[inner].T
+            squares = (scaled**2).sum(1)
+            distances = squares[:, None] + squares[inner] - 2 * products
+            for k, (_, gamma, cost) in enumerate(candidates):
+                gram = products if gamma is None else np.exp(-gamma * distances)
+                svc = _machine(gram[inner], labels[inner], "precomputed", None, cost, settings)
+                scores = _decisions(svc, gram[outer], num_classes)
+                predicted[variant, k, outer] = scores.argmax(1)
+    uf1 = np.array(
+        [
+            [metrics.scores(labels, predictions, num_classes).uf1 for predictions in row]
+            for row in predicted
+        ]
+    )
+    variant, best = map(int, np.unravel_index(uf1.argmax(), uf1.shape))
+    choice = Choice(variant, *candidates[best], float(uf1.max()))
+    mean, scale = _scaling(variants[variant], settings.scaling)
+    scaled = (variants[variant] - mean) / scale
+    svc = _machine(scaled, labels, choice.kernel, choice.gamma, choice.cost, settings)
+    return Classifier(choice, mean, scale, svc, num_classes)
+
+
+def _scaling(features, scaling):
+    """Mean and divisor of each feature, so that the mean squared length becomes 1."""
+    mean, variance = features.mean(0, dtype=float), features.var(0, dtype=float)
+    variance[variance <= (1e-12 * mean) ** 2] = 0  # constant, but for the mean's rounding
+    if scaling == "overall":
+        variance = np.full_like(variance, variance.mean())
+    divisor = np.sqrt(variance * len(variance))
+    return mean, np.where(divisor > 0, divisor, np.inf)  # a constant feature becomes 0
+
+
+def _machine(inputs, labels, kernel, gamma, cost, settings):
+    """A fitted SVC, or the only class that there is."""
+    if (labels == labels[0]).all():
+        return int(labels[0])
+    weight = "balanced" if settings.balanced else None
+    svc = SVC(kernel=kernel, gamma=gamma or "auto", C=cost, class_weight=weight)
+    return svc.fit(inputs, labels)
+
+
+def _decisions(svc, inputs, num_classes):
+    decisions = np.full((len(inputs), num_classes), -np.inf)
+    if isinstance(svc, int):
+        decisions[:, svc] = 0
+        return decisions
+    scores = svc.decision_function(inputs)  # one against the rest
+    if scores.ndim == 1:  # two classes
+        scores = np.stack([-scores, scores], 1)
+    decisions[:, svc.classes_] = scores
+    return decisions
