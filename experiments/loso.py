@@ -7,6 +7,7 @@ stopped continues with the same command. Times and scores stand in the README.
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
 
@@ -14,8 +15,9 @@ import tyro
 from console import not_finite, progress_bar, script
 from training import Sharing, Training
 
+from flow.errors import InputError
 from flow.lock import hold
-from mjfn_jax import metrics, results, sweep
+from mjfn_jax import cluster, metrics, results, sweep
 from mjfn_jax.folds import choose, leave_one_subject_out
 
 
@@ -26,10 +28,22 @@ class Loso(Training):
     folds: str = "all"
     """`all`, or the subjects to hold out, with commas between: `sub01,s03`, `casme2/sub01`."""
     sharing: tyro.conf.OmitArgPrefixes[Sharing] = Sharing()
+    cluster: str | None = None
+    """Train on a Ray cluster: `local` starts one on this machine, `HOST:PORT` or `auto` joins
+    one. Its workers take equal parts of the folds. `--out` must be on a file system that all its
+    machines share."""
 
 
 def main(flags: Loso) -> None:
-    options = flags.sharing.options()
+    if flags.cluster is None:
+        train = functools.partial(sweep.run, **flags.sharing.options())
+    elif flags.sharing == Sharing():
+        train = functools.partial(cluster.run, address=flags.cluster)
+    else:
+        raise InputError(
+            "--fold_chunk and --devices do not go with --cluster, whose workers have a device each "
+            "and fill it: leave them out"
+        )
     flows, model = flags.flows(), flags.model()
     every_fold, held_out = leave_one_subject_out(flows.databases, flows.subjects)
     folds = choose(every_fold, flags.folds)
@@ -38,9 +52,7 @@ def main(flags: Loso) -> None:
     with hold(out), progress_bar(flags.recipe.epochs * len(folds)) as on_epoch:
         sweep.claim(out, config)
         start = time.monotonic()
-        done = sweep.run(
-            model, flows, folds, held_out, flags.recipe, out, config, on_epoch=on_epoch, **options
-        )
+        done = train(model, flows, folds, held_out, flags.recipe, out, config, on_epoch=on_epoch)
         summary = results.summarise(flows, done, config, time.monotonic() - start)
         results.write(out, summary, done, model.loss_floor())
     if summary["failed"]:

@@ -15,27 +15,37 @@ from mjfn_jax.train import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
-    """Flags of the experiments that train."""
+class Data:
+    """Where the clips come from."""
 
     dataset: datasets.Dataset = "synthetic"
     """What to train on; `synthetic` is a small 3DB of stand-ins, made on first use."""
+    data_dir: pathlib.Path = pathlib.Path("data")
+    """Where flow images are, or are written."""
+    source: pathlib.Path | None = None
+    """The folder below which the databases stand; read only if flow images are missing."""
+
+    def flows(self) -> FlowImages:
+        """The dataset's flow images; what is missing is made first."""
+        return datasets.load(self.dataset, self.data_dir, self.source)
+
+    def fingerprints(self, flows: FlowImages) -> dict[str, str]:
+        """What the clips are, by database."""
+        return {name: made["fingerprint"] for name, made in flows.metadata.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(Data):
+    """Flags of the experiments that train one method."""
+
     method: Literal["mjfn", "mjfn-avg", "mjfn-bbn"] = "mjfn"
     """The paper's MJFN, MJFN-Avg or MJFN-BbN."""
     num_jfms: Literal[0, 1, 2, 3, 4] | None = None
     """Number of joint feature modules; by default the method's own."""
     recipe: tyro.conf.OmitArgPrefixes[Recipe] = Recipe()
-    data_dir: pathlib.Path = pathlib.Path("data")
-    """Where flow images are, or are written."""
-    source: pathlib.Path | None = None
-    """The folder below which the databases stand; read only if flow images are missing."""
     out: pathlib.Path | None = None
     """Where results and checkpoints are written; by default a folder in `runs`, named by the
     experiment, the dataset and the method."""
-
-    def flows(self) -> FlowImages:
-        """The dataset's flow images; what is missing is made first."""
-        return datasets.load(self.dataset, self.data_dir, self.source)
 
     def model(self) -> models.MJFN:
         """The network."""
@@ -50,7 +60,7 @@ class Training:
             "num_jfms": model.num_jfms,
             "fusion": model.fusion,
             **dataclasses.asdict(self.recipe),
-            "fingerprints": {name: made["fingerprint"] for name, made in flows.metadata.items()},
+            "fingerprints": self.fingerprints(flows),
         }
 
 

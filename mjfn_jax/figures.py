@@ -1,6 +1,8 @@
 """Figures of a run: confusion matrices and training curves."""
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -79,6 +81,51 @@ def curves_figure(
     title = f"{folds} fold{'s' * (folds > 1)}"
     figure.legend(handles, names, title=title, loc="outside right center", frameon=False)
     figure.savefig(path, dpi=150)
+
+
+def seeds_figure(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Write UF1 and UAR by the number of JFMs, for all clips and each part, as in Fig. 5.
+
+    A point is a seed; the line joins their means. MJFN-Avg stands beside as a cross. A panel
+    row for each learning rate and precision.
+
+    Args:
+      rows: networks with `num_jfms`, `fusion`, `learning_rate`, `precision` and `scores`: by
+        part the lists `uf1` and `uar` over seeds.
+      path: the image file; its suffix chooses the format.
+    """
+    settings = list(dict.fromkeys((row["learning_rate"], row["precision"]) for row in rows))
+    figure = Figure(figsize=(9, 0.4 + 3.1 * len(settings)), layout="constrained")
+    panels = figure.subplots(len(settings), 2, squeeze=False, sharey=True)
+    for line, (rate, precision) in zip(panels, settings, strict=True):
+        here = [
+            row for row in rows if (row["learning_rate"], row["precision"]) == (rate, precision)
+        ]
+        parts = list(dict.fromkeys(part for row in here for part in row["scores"]))
+        for panel, measure in zip(line, ("uf1", "uar"), strict=True):
+            for number, part in enumerate(parts):
+                _draw_seeds(panel, here, part, measure, f"C{number}")
+            panel.set(xlabel="number of JFMs", ylim=(0, 1))
+            panel.set_title(f"{measure.upper()}, learning rate {rate:g}, {precision}", fontsize=10)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.spines[["top", "right"]].set_visible(False)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside right center", frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_seeds(panel, rows, part, measure, color):
+    rows = [row for row in rows if part in row["scores"]]
+    joint = [row for row in rows if row["fusion"] == "softmax" or row["num_jfms"] == 0]
+    joint.sort(key=lambda row: row["num_jfms"])
+    means = [np.mean(row["scores"][part][measure]) for row in joint]
+    title = {"pooled": "all clips"}.get(part, _TITLES.get(part, part))
+    panel.plot([row["num_jfms"] for row in joint], means, "-", color=color, label=title)
+    for row in rows:
+        values = row["scores"][part][measure]
+        marker = "o" if row in joint else "x"
+        panel.plot([row["num_jfms"]] * len(values), values, marker, color=color, ms=4, alpha=0.6)
 
 
 def _draw_confusion(panel, confusion):
