@@ -110,6 +110,9 @@ def seeds_figure(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.spines[["top", "right"]].set_visible(False)
     handles, names = panels[0, 0].get_legend_handles_labels()
+    if any(row["fusion"] == "average" and row["num_jfms"] for row in rows):
+        handles += panels[0, 0].plot([], [], "x", color="0.3")
+        names.append("MJFN-Avg")
     if handles:
         figure.legend(handles, names, loc="outside right center", frameon=False)
     figure.savefig(path, dpi=150)
