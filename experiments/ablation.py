@@ -1,7 +1,7 @@
 """What each part of MJFN brings: the number of JFMs (paper, Fig. 5) and the fusion (Table 3).
 
     python experiments/ablation.py --dataset=3db --source=DIR
-    python experiments/ablation.py --num_jfms 3 --precisions highest tf32 bf16
+    python experiments/ablation.py --num_jfms 3 --fusions softmax --precisions highest tf32 bf16
 
 Each network is trained with every seed, learning rate and precision that is named; the seeds and
 learning rates of a network are one sweep, in one program. All of it goes to `ablation.json`, from
@@ -33,7 +33,9 @@ class Ablation(Data):
     """Train variants of MJFN with several seeds each, and compare their pooled scores."""
 
     num_jfms: tuple[Literal[0, 1, 2, 3, 4], ...] = (0, 1, 2, 3, 4)
-    """Numbers of joint feature modules; 3 comes with both fusions (MJFN and MJFN-Avg)."""
+    """Numbers of joint feature modules."""
+    fusions: tuple[Literal["softmax", "average"], ...] = ("softmax", "average")
+    """How the outputs are fused; `average` is MJFN-Avg, with 3 modules only."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each network is trained once with each."""
     learning_rates: tuple[float, ...] = (1e-4,)
@@ -51,18 +53,20 @@ class Ablation(Data):
     """Where results and checkpoints are written; by default `runs/DATASET-ablation`."""
 
 
-def variants(num_jfms: tuple[int, ...]) -> dict[str, tuple[str, int]]:
+def variants(num_jfms: tuple[int, ...], fusions: tuple[str, ...]) -> dict[str, tuple[str, int]]:
     """Method and number of JFMs of each network, by the paper's name where it has one."""
     named = {0: "MJFN-BbN", 3: "MJFN"}
-    networks = {named.get(n, f"MJFN, {n} JFM"): ("mjfn", n) for n in num_jfms}
-    if 3 in num_jfms:
+    networks = {}
+    if "softmax" in fusions:
+        networks = {named.get(n, f"MJFN, {n} JFM"): ("mjfn", n) for n in num_jfms}
+    if "average" in fusions and 3 in num_jfms:
         networks["MJFN-Avg"] = ("mjfn-avg", 3)
     return networks
 
 
 def main(flags: Ablation) -> None:
     options = flags.sharing.options()
-    flows, networks = flags.flows(), variants(flags.num_jfms)
+    flows, networks = flags.flows(), variants(flags.num_jfms, flags.fusions)
     every_fold, held_out = leave_one_subject_out(flows.databases, flows.subjects)
     folds = choose(every_fold, flags.folds)
     recipes = [
