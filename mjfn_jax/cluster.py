@@ -124,24 +124,28 @@ def _joined(address: str, size: int) -> Iterator[Any]:
     except ImportError:
         raise InputError("--cluster needs Ray: pip install 'mjfn-jax[cluster]'") from None
     _reach(address)
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     with contextlib.ExitStack() as stack:
         # A worker's end is news that Ray prints on stdout, whatever it is told.
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         if address == "local":
-            # A token of its own keeps other users of this machine out of the cluster; without
-            # one Ray would write a lasting token to the home folder.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            # Only who knows the token may use the cluster. Without this one Ray would write a
+            # lasting one to the home folder.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             # Ray's sockets are below this folder, and their paths must be short.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp"))
-            memory = size + 2**28
-            options |= {"_temp_dir": folder, "object_store_memory": memory}
-            options |= {"include_dashboard": False}
-        try:
-            ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise _no_cluster(address, error) from None
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=size + 2**28,
+                _temp_dir=folder,
+                **quiet,
+            )
+        else:
+            try:
+                ray.init(address=address, **quiet)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise _no_cluster(address, error) from None
         stack.callback(ray.shutdown)
         yield ray
 

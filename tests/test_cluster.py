@@ -26,10 +26,18 @@ RECIPE = Recipe(epochs=30, batch_size=4, learning_rate=0.01)
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork\\(\\) was called:RuntimeWarning")
 
 CLUSTER = """
-import ray
-ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=2**28)
-print("address", ray.get_runtime_context().gcs_address, flush=True)
-input()
+import sys, tempfile, ray
+with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=2**28,
+        _temp_dir=folder,
+    )
+    print("address", ray.get_runtime_context().gcs_address, flush=True)
+    sys.stdin.read()
+    ray.shutdown()
 """
 
 

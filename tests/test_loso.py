@@ -203,6 +203,14 @@ def test_other_flow_images_are_another_configuration(whole, data_dir, capsys, mo
     assert "of another build" in message
 
 
+@pytest.mark.parametrize("flag", ["--fold_chunk=2", "--devices=1"])
+def test_a_cluster_decides_itself_how_many_folds_a_device_takes(data_dir, tmp_path, capsys, flag):
+    out = tmp_path / "out"
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={out}", "--cluster=local")
+    assert "--fold_chunk and --devices do not go with --cluster" in refused(capsys, *flags, flag)
+    assert not out.exists()
+
+
 def test_missing_shards_are_refused_with_the_command_that_makes_them(tmp_path, capsys):
     out = tmp_path / "out"
     message = refused(capsys, *SHORT, f"--data_dir={tmp_path / 'data'}", f"--out={out}")
@@ -390,6 +398,22 @@ def test_a_fold_of_a_killed_run_among_two_is_bit_for_bit_the_fold_alone(real_run
     assert single["history"]["casme2/sub01"] == together["history"]["casme2/sub01"]
     mine, theirs = (ocp.load(folder / "folds" / "casme2_sub01") for folder in (alone, out))
     jax.tree.map(np.testing.assert_array_equal, mine, theirs)
+
+
+def test_a_ray_cluster_gives_the_same_bits(real_runs, data_dir, tmp_path, tmp_path_factory):
+    flags = ("--dataset=3db", "--epochs=1", "--batch_size=4", f"--data_dir={data_dir}")
+    of_two = (*flags, f"--out={tmp_path}", "--folds=casme2/sub01,smic/s1")
+    process = scripts.start(tmp_path_factory, "loso.py", *of_two, "--cluster=local")
+    printed, shown = scripts.finish(process)
+    assert printed.replace(str(tmp_path), str(real_runs[0])) == real_runs[2]
+    assert "2/2" in shown.splitlines()[-1]
+    assert "ray" not in shown.lower()
+    here, there = (json.loads((o / "results.json").read_text()) for o in (real_runs[0], tmp_path))
+    for name in ("configuration", "predictions", "history", "scores"):
+        assert there[name] == here[name]
+    for fold in ("casme2_sub01", "smic_s1"):
+        mine, theirs = (ocp.load(folder / "folds" / fold) for folder in (tmp_path, real_runs[0]))
+        jax.tree.map(np.testing.assert_array_equal, mine, theirs)
 
 
 def test_a_folds_checkpoint_is_the_network_that_predicted(real_runs):
