@@ -66,8 +66,8 @@ def variants(num_jfms: tuple[int, ...], fusions: tuple[str, ...]) -> dict[str, t
 
 def main(flags: Ablation) -> None:
     options = flags.sharing.options()
-    flows, networks = flags.flows(), variants(flags.num_jfms, flags.fusions)
-    every_fold, held_out = leave_one_subject_out(flows.databases, flows.subjects)
+    clips, networks = flags.clips(), variants(flags.num_jfms, flags.fusions)
+    every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)
     folds = choose(every_fold, flags.folds)
     recipes = [
         Recipe(flags.epochs, flags.batch_size, rate, seed, precision)
@@ -79,7 +79,7 @@ def main(flags: Ablation) -> None:
     epochs = len(networks) * len(recipes) * len(folds) * flags.epochs
     runs = []
     with hold(out), progress_bar(epochs) as on_epoch:
-        sweep.claim(out, {"dataset": flags.dataset, "fingerprints": flags.fingerprints(flows)})
+        sweep.claim(out, {"dataset": flags.dataset, "fingerprints": flags.fingerprints(clips)})
         for name, (method, num_jfms) in networks.items():
             model = models.make(method, num_jfms)
             network = {"network": name, "method": method, "num_jfms": num_jfms}
@@ -95,12 +95,12 @@ def main(flags: Ablation) -> None:
                     for fold in folds
                 ]
                 done = sweep.run_together(
-                    model, flows, tasks, held_out, out / "state", on_epoch=on_epoch, **options
+                    model, clips, tasks, held_out, out / "state", on_epoch=on_epoch, **options
                 )
                 seconds = (time.monotonic() - start) / len(alike)
                 for k, (folder, config) in enumerate(zip(folders, configs, strict=True)):
                     mine = done[k * len(folds) : (k + 1) * len(folds)]
-                    summary = results.summarise(flows, mine, config, seconds)
+                    summary = results.summarise(clips, mine, config, seconds)
                     results.write(folder, summary, mine, model.loss_floor())
                     runs.append(summary)
         (out / "ablation.json").write_text(json.dumps(runs, indent=1) + "\n")

@@ -182,6 +182,7 @@ def _prepare(way: Literal["sweep", "loop", "vmap"], folds: int, steps: int, reci
     draw = np.random.default_rng(0)
     images = jnp.asarray(draw.integers(0, 256, (CLIPS, 224, 224, 3), np.uint8))
     labels = jnp.asarray(draw.integers(0, 3, CLIPS))
+    clips = train.Clips(images, labels, jnp.zeros_like(labels))
     runs = train.runs_of(recipe, np.arange(folds))
     state = train.init(model, runs)
     if way == "sweep":
@@ -195,7 +196,7 @@ def _prepare(way: Literal["sweep", "loop", "vmap"], folds: int, steps: int, reci
         def turn():
             nonlocal state, epoch
             state, progress = train.train_epoch(
-                model, recipe, steps, state, runs, held_out, images, labels, jnp.asarray(epoch)
+                model, recipe, steps, state, runs, held_out, clips, jnp.asarray(epoch)
             )
             epoch += 1
             jax.block_until_ready(progress)
@@ -210,8 +211,8 @@ def _prepare(way: Literal["sweep", "loop", "vmap"], folds: int, steps: int, reci
                 losses = optax.softmax_cross_entropy_with_integer_labels(outputs, labels[batch])
                 return losses.mean()
 
-            updates, moments = adam.update(jax.grad(loss_of)(state.params), state.adam)
-            return train.State(optax.apply_updates(state.params, updates), moments)
+            updates, moments = adam.update(jax.grad(loss_of)(state.params), state.optimizer)
+            return train.State(optax.apply_updates(state.params, updates), moments, {})
 
         jitted = jax.jit(jax.vmap(step), donate_argnums=0)
         if way == "loop":

@@ -13,13 +13,16 @@ from mjfn_jax import data
 Dataset = Literal["synthetic", "smic", "casme2", "samm", "3db"]
 
 
-def load(dataset: Dataset, data_dir: pathlib.Path, source: pathlib.Path | None) -> data.FlowImages:
+def load(
+    dataset: Dataset, data_dir: pathlib.Path, source: pathlib.Path | None, takes: str = "image"
+) -> data.FlowImages:
     """The flow images of a dataset; what is missing of it is made first.
 
     Args:
       dataset: `synthetic` is a small 3DB of stand-ins, rendered below `data_dir`.
       data_dir: where flow images are, or are written.
       source: the folder below which the databases stand; None if they need not be read.
+      takes: what of each clip, see `mjfn_jax.data.load`.
 
     Raises:
       InputError: flow images are missing and there is no source to build them from.
@@ -34,7 +37,7 @@ def load(dataset: Dataset, data_dir: pathlib.Path, source: pathlib.Path | None) 
     if source is not None and not _built(dataset, data_dir):
         logging.info("computing the flow images of %s in %s", dataset, data_dir)
         build(dataset, source, data_dir)
-    return data.load(dataset, data_dir)
+    return data.load(dataset, data_dir, takes)
 
 
 def _built(dataset, data_dir):

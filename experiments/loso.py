@@ -44,19 +44,20 @@ def main(flags: Loso) -> None:
             "--fold_chunk and --devices do not go with --cluster, whose workers have a device each "
             "and fill it: leave them out"
         )
-    flows, model = flags.flows(), flags.model()
-    every_fold, held_out = leave_one_subject_out(flows.databases, flows.subjects)
+    method, recipe = flags.learner(), flags.recipe()
+    clips = flags.clips(method.takes)
+    every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)
     folds = choose(every_fold, flags.folds)
-    config = {**flags.config(flows), "folds": [fold.name for fold in folds]}
+    config = {**flags.config(clips), "folds": [fold.name for fold in folds]}
     out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-{flags.method}"
-    with hold(out), progress_bar(flags.recipe.epochs * len(folds)) as on_epoch:
+    with hold(out), progress_bar(recipe.epochs * len(folds)) as on_epoch:
         sweep.claim(out, config)
         start = time.monotonic()
-        done = train(model, flows, folds, held_out, flags.recipe, out, config, on_epoch=on_epoch)
-        summary = results.summarise(flows, done, config, time.monotonic() - start)
-        results.write(out, summary, done, model.loss_floor())
+        done = train(method, clips, folds, held_out, recipe, out, config, on_epoch=on_epoch)
+        summary = results.summarise(clips, done, config, time.monotonic() - start)
+        results.write(out, summary, done, method.loss_floor())
     if summary["failed"]:
-        raise not_finite(summary["failed"], flags.recipe.learning_rate)
+        raise not_finite(summary["failed"], recipe.learning_rate)
     print(metrics.table(summary["scores"], summary["majority"]))
     print(f"written to {out}")
 

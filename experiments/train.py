@@ -27,29 +27,30 @@ class Train(Training):
 
 
 def main(flags: Train) -> None:
-    flows, model = flags.flows(), flags.model()
-    config = flags.config(flows)
+    method, recipe = flags.learner(), flags.recipe()
+    clips = flags.clips(method.takes)
+    config = flags.config(clips)
     out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-{flags.method}-model"
-    with hold(out), progress_bar(flags.recipe.epochs) as on_epoch:
+    with hold(out), progress_bar(recipe.epochs) as on_epoch:
         sweep.claim(out, config)
         if not (out / "model").is_dir():
-            nobody = np.zeros((1, len(flows.labels)), bool)
+            nobody = np.zeros((1, len(clips.labels)), bool)
             trained = sweep.train_chunk(
-                model,
-                flows,
-                runs_of(flags.recipe, np.array([0])),
+                method,
+                clips,
+                runs_of(recipe, np.array([0])),
                 nobody,
-                flags.recipe,
-                steps_per_epoch(nobody, flags.recipe.batch_size),
+                recipe,
+                steps_per_epoch(nobody, recipe.batch_size),
                 out / "state",
                 on_epoch=on_epoch,
             )
             epoch = sweep.first_not_finite(trained.loss[:, 0])
             if epoch is not None:
                 failed = [{"fold": "all subjects", "epoch": epoch + 1}]
-                raise not_finite(failed, flags.recipe.learning_rate)
-            params = jax.tree.map(lambda leaf: np.asarray(leaf[0]), trained.params)
-            checkpoints.save(out / "model", params, config)
+                raise not_finite(failed, recipe.learning_rate)
+            variables = jax.tree.map(lambda leaf: np.asarray(leaf[0]), trained.variables)
+            checkpoints.save(out / "model", variables, config)
             shutil.rmtree(out / "state")
     print(f"written to {out / 'model'}; mjfn_jax.load opens it")
 

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import datasets
 import jax
-import tyro
 
 from flow.errors import InputError
 from mjfn_jax import models
 from mjfn_jax.data import FlowImages
+from mjfn_jax.precision import Precision
 from mjfn_jax.train import Recipe
 
 
@@ -25,42 +25,68 @@ class Data:
     source: pathlib.Path | None = None
     """The folder below which the databases stand; read only if flow images are missing."""
 
-    def flows(self) -> FlowImages:
-        """The dataset's flow images; what is missing is made first."""
-        return datasets.load(self.dataset, self.data_dir, self.source)
+    def clips(self, takes: str = "image") -> FlowImages:
+        """The dataset's clips, as a method takes them; what is missing is made first."""
+        return datasets.load(self.dataset, self.data_dir, self.source, takes)
 
-    def fingerprints(self, flows: FlowImages) -> dict[str, str]:
+    def fingerprints(self, clips: FlowImages) -> dict[str, str]:
         """What the clips are, by database."""
-        return {name: made["fingerprint"] for name, made in flows.metadata.items()}
+        return {name: made["fingerprint"] for name, made in clips.metadata.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Training(Data):
     """Flags of the experiments that train one method."""
 
-    method: Literal["mjfn", "mjfn-avg", "mjfn-bbn"] = "mjfn"
-    """The paper's MJFN, MJFN-Avg or MJFN-BbN."""
+    method: Literal[*models.METHODS] = "mjfn"
+    """What is trained."""
     num_jfms: Literal[0, 1, 2, 3, 4] | None = None
-    """Number of joint feature modules; by default the method's own."""
-    recipe: tyro.conf.OmitArgPrefixes[Recipe] = Recipe()
+    """Number of joint feature modules of MJFN; by default the method's own."""
+    epochs: int | None = None
+    """Passes over a fold's training clips; by default the method's own number (MJFN: 300)."""
+    batch_size: int | None = None
+    """Clips a step; by default the method's own number (MJFN: 12)."""
+    learning_rate: float | None = None
+    """By default the method's own (MJFN: 1e-4)."""
+    seed: int = 0
+    """Addresses the initial weights, the order of the clips, and dropout."""
+    precision: Precision = "highest"
+    """Of the products in training: float32, TF32 or bfloat16. A CPU has no TF32 and rounds the
+    operands as a GPU would, which is slow. Parameters, Adam and predictions are float32."""
     out: pathlib.Path | None = None
     """Where results and checkpoints are written; by default a folder in `runs`, named by the
     experiment, the dataset and the method."""
 
-    def model(self) -> models.MJFN:
-        """The network."""
-        return models.make(self.method, self.num_jfms)
+    def learner(self) -> models.Method:
+        """The method.
 
-    def config(self, flows: FlowImages) -> dict[str, Any]:
+        Raises:
+          InputError: it has no JFMs, and their number is given.
+        """
+        try:
+            return models.make(self.method, self.num_jfms)
+        except ValueError as error:
+            raise InputError(f"--num_jfms={self.num_jfms}: {error}") from None
+
+    def recipe(self) -> Recipe:
+        """How it is trained: the method's own way, where the flags leave it."""
+        method = self.learner()
+        return Recipe(
+            method.epochs if self.epochs is None else self.epochs,
+            method.batch_size if self.batch_size is None else self.batch_size,
+            method.learning_rate if self.learning_rate is None else self.learning_rate,
+            self.seed,
+            self.precision,
+        )
+
+    def config(self, clips: FlowImages) -> dict[str, Any]:
         """What a run's results depend on."""
-        model = self.model()
         return {
             "dataset": self.dataset,
             "method": self.method,
-            "num_jfms": model.num_jfms,
-            "fusion": model.fusion,
-            **dataclasses.asdict(self.recipe),
-            "fingerprints": self.fingerprints(flows),
+            "num_jfms": getattr(self.learner(), "num_jfms", None),
+            **dataclasses.asdict(self.recipe()),
+            "fingerprints": self.fingerprints(clips),
         }
 
 

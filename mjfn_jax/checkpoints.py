@@ -4,6 +4,7 @@ Orbax restores flipped bits without an error, so a checkpoint is compared with i
 before it is read. Stock Orbax reads the folders too: `orbax.checkpoint.v1.load(folder)`.
 """
 
+import functools
 import logging
 import os
 import pathlib
@@ -13,14 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from orbax.checkpoint import v1 as ocp
 
 from flow import manifest
 from flow.errors import InputError
-from mjfn_jax import models, precision
+from mjfn_jax import models, train
+from mjfn_jax.models.method import EXAMPLES
 
 # Orbax tells each step of a save, and prints the traceback of an error that it also raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -105,15 +106,16 @@ def config_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def load(
     path: str | os.PathLike[str],
-) -> Callable[[UInt8[np.ndarray, "B 224 224 3"]], Float[np.ndarray, "B K"]]:
+) -> Callable[[Shaped[np.ndarray, "B ..."]], Float[np.ndarray, "B K"]]:
     """A trained network as a function from flow images to probabilities.
 
     Args:
       path: what `experiments/train.py` wrote, or a fold's folder of `experiments/loso.py`.
 
     Returns:
-      A function of images `[B, 224, 224, 3]` (uint8, as `flow.color` draws them) that returns
-      the probabilities of negative, positive and surprise `[B, 3]`, each row summing to 1.
+      A function of images `[B, 224, 224, 3]` (uint8, as `flow.color` draws them), or of what
+      else the method takes, that returns the probabilities of negative, positive and surprise
+      `[B, 3]`, each row summing to 1.
 
     Raises:
       InputError: there is no checkpoint at `path`, or a file of it is missing or altered.
@@ -126,21 +128,19 @@ def load(
     config = config_of(path) or {}
     if config.get("method") not in models.METHODS:
         raise InputError(f"{path}: not a trained network; name a folder with a model or a fold")
-    model = models.make(config["method"], config["num_jfms"])
-    images = jnp.zeros((1, 224, 224, 3), jnp.uint8)
-    params = _read(path, jax.eval_shape(model.init, jax.random.key(0), images))
+    method = models.make(config["method"], config["num_jfms"])
+    template = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
+    variables = _read(path, template)
+    example = EXAMPLES[method.takes]
+    apply = jax.jit(functools.partial(train.log_probabilities, method))
 
-    @jax.jit
-    def apply(params, images):
-        with precision.compute("highest"):
-            return model.apply(params, images)
-
-    def classify(images: UInt8[np.ndarray, "B 224 224 3"]) -> Float[np.ndarray, "B K"]:
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.shape[1:] != (224, 224, 3):
+    def classify(inputs: Shaped[np.ndarray, "B ..."]) -> Float[np.ndarray, "B K"]:
+        inputs = np.asarray(inputs)
+        if inputs.dtype != example.dtype or inputs.shape[1:] != example.shape[1:]:
+            sides = ", ".join(map(str, example.shape[1:]))
             raise ValueError(
-                f"flow images are uint8 [B, 224, 224, 3], not {images.dtype} {images.shape}"
+                f"the network takes {example.dtype} [B, {sides}], not {inputs.dtype} {inputs.shape}"
             )
-        return np.exp(np.asarray(apply(params, images)))
+        return np.exp(np.asarray(apply(variables, inputs)))
 
     return classify

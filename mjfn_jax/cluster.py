@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from jaxtyping import Bool
@@ -27,13 +26,14 @@ from flow.errors import InputError
 from mjfn_jax import sweep, train
 from mjfn_jax.data import FlowImages
 from mjfn_jax.folds import Fold
+from mjfn_jax.models.method import Method
 
 _ATTEMPTS = 4
 """How often a part is begun before its workers' deaths are taken for its own fault."""
 
 
 def run(
-    model: nn.Module,
+    method: Method,
     flows: FlowImages,
     folds: Sequence[Fold],
     held_out: Bool[np.ndarray, "F N"],
@@ -54,7 +54,7 @@ def run(
     of the cores only: the number of threads decides the order of sums, hence the last bits.
 
     Args:
-      model, flows, folds, held_out, recipe, config, save_every: as for `sweep.run`.
+      method, flows, folds, held_out, recipe, config, save_every: as for `sweep.run`.
       out: the run's folder, on a file system that all machines of the cluster share.
       address: `local` starts a cluster on this machine and ends it; any other is that of a
         running one, `HOST:PORT` or `auto`.
@@ -71,12 +71,12 @@ def run(
     """
     out = pathlib.Path(out).absolute()
     cache = jax.config.jax_compilation_cache_dir
-    shared = model, flows, held_out, recipe, out, config, save_every, cache
+    shared = method, flows, held_out, recipe, out, config, save_every, cache
     marker = _marker(out)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()
     try:
-        with _joined(address, flows.images.nbytes) as ray:
+        with _joined(address, flows.inputs.nbytes) as ray:
             resources, workers = _share(ray.nodes())
             parts = [
                 [folds[i] for i in part]
@@ -191,7 +191,7 @@ def _train_part(number, folds, shared, queue):
 
     After each epoch (part, worker, epochs of folds done, loss) are put into the queue.
     """
-    model, flows, held_out, recipe, out, config, save_every, cache = shared
+    method, flows, held_out, recipe, out, config, save_every, cache = shared
     host = socket.gethostname()
     if not _marker(out).exists():
         raise InputError(
@@ -207,7 +207,7 @@ def _train_part(number, folds, shared, queue):
         queue.put((number, f"{host}:{os.getpid()}", total, float(loss)))
 
     return sweep.run(
-        model,
+        method,
         flows,
         folds,
         held_out,

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +31,7 @@ from mjfn_jax import checkpoints, train
 from mjfn_jax.data import FlowImages
 from mjfn_jax.folds import Fold
 from mjfn_jax.logs import Prediction
+from mjfn_jax.models.method import Method
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +88,8 @@ def claim(out: str | os.PathLike[str], config: dict[str, Any]) -> None:
 class Trained(NamedTuple):
     """A chunk of folds after training."""
 
-    params: Any
+    variables: Any
+    """Parameters and other collections of the networks."""
     loss: Float[np.ndarray, "epochs F"]
     accuracy: Float[np.ndarray, "epochs F"]
 
@@ -110,7 +111,7 @@ class Task:
 
 
 def run(
-    model: nn.Module,
+    method: Method,
     flows: FlowImages,
     folds: Sequence[Fold],
     held_out: Bool[np.ndarray, "F N"],
@@ -122,7 +123,7 @@ def run(
     """Train the folds and predict their held-out clips; continue where an earlier run stopped.
 
     Args:
-      model: network from images to log-probabilities.
+      method: the network and what its training takes.
       flows: all N clips.
       folds: the folds to train, of all folds of the dataset.
       held_out: the mask of *all* folds of the dataset, its rows by `Fold.index`.
@@ -137,11 +138,11 @@ def run(
     """
     out = pathlib.Path(out)
     tasks = [Task(fold, recipe, out, config) for fold in folds]
-    return run_together(model, flows, tasks, held_out, out / "state", **options)
+    return run_together(method, flows, tasks, held_out, out / "state", **options)
 
 
 def run_together(
-    model: nn.Module,
+    method: Method,
     flows: FlowImages,
     tasks: Sequence[Task],
     held_out: Bool[np.ndarray, "F N"],
@@ -154,7 +155,7 @@ def run_together(
     """Train folds of several runs in one program.
 
     Args:
-      model, flows, held_out: as for :func:`run`.
+      method, flows, held_out: as for :func:`run`.
       tasks: what to train. Their recipes differ in seed and learning rate only.
       states: folder for the states in training.
       fold_chunk: folds trained at a time; None works it out (:func:`auto_chunk`).
@@ -169,7 +170,7 @@ def run_together(
     states, recipe = pathlib.Path(states), tasks[0].recipe
     steps = train.steps_per_epoch(held_out, recipe.batch_size)
     results = []
-    size = fold_chunk or auto_chunk(model, recipe, steps, flows, len(tasks), devices)
+    size = fold_chunk or auto_chunk(method, recipe, steps, flows, len(tasks), devices)
     if size < len(tasks):
         logging.info("%d folds, at most %d at a time", len(tasks), size)
     for chunk in _chunks(tasks, size):
@@ -181,16 +182,16 @@ def run_together(
         masks = held_out[[task.fold.index for task in chunk]]
         home = states / _name(chunk)
         trained = train_chunk(
-            model, flows, _runs(chunk), masks, recipe, steps, home, devices, save_every, on_epoch
+            method, flows, _runs(chunk), masks, recipe, steps, home, devices, save_every, on_epoch
         )
-        probabilities = _predict_held_out(model, trained.params, flows, masks, recipe.batch_size)
-        params = jax.device_get(trained.params)
+        probabilities = _predict_held_out(method, trained.variables, flows, masks, recipe)
+        variables = jax.device_get(trained.variables)
         for k, task in enumerate(chunk):
             predictions = _predictions(flows, masks[k], probabilities[k])
             result = FoldResult(task.fold, predictions, trained.loss[:, k], trained.accuracy[:, k])
             if result.failed_at is not None:
                 result = dataclasses.replace(result, predictions=())
-            _write(task, result, jax.tree.map(lambda leaf, k=k: leaf[k], params))
+            _write(task, result, jax.tree.map(lambda leaf, k=k: leaf[k], variables))
             results.append(result)
         shutil.rmtree(home)
     with contextlib.suppress(OSError):  # not there, or another run's state stands beside
@@ -214,7 +215,7 @@ def _runs(chunk):
 
 
 def train_chunk(
-    model: nn.Module,
+    method: Method,
     flows: FlowImages,
     runs: train.Runs,
     held_out: Bool[np.ndarray, "F N"],
@@ -228,7 +229,7 @@ def train_chunk(
     """Train F folds together to the last epoch; continue from the newest state in `home`.
 
     Args:
-      model, flows, devices, save_every, on_epoch: as for :func:`run_together`.
+      method, flows, devices, save_every, on_epoch: as for :func:`run_together`.
       runs: the folds, their seeds and learning rates.
       held_out: the folds' own rows of the mask.
       recipe: epochs, batch size and precision.
@@ -241,18 +242,18 @@ def train_chunk(
     """
     home = pathlib.Path(home)
     number = len(held_out)
-    start, state, loss, accuracy = _resume(home, train.init(model, runs), recipe.epochs, number)
+    start, state, loss, accuracy = _resume(home, train.init(method, runs), recipe.epochs, number)
     on_epoch(start * number, math.nan)
     # Each device takes equally many folds; what is missing repeats the last one.
     wanted = np.minimum(np.arange(-(-number // devices) * devices), number - 1)
-    images, labels = train.place((flows.images, flows.labels), devices, by_fold=False)
+    clips = train.place(clips_of(flows), devices, by_fold=False)
     state, runs, masks = train.place(
         jax.tree.map(lambda leaf: leaf[wanted], (state, runs, held_out)), devices, by_fold=True
     )
     saved = time.monotonic()
     for epoch in range(start, recipe.epochs):
         state, progress = train.train_epoch(
-            model, recipe, steps, state, runs, masks, images, labels, jnp.asarray(epoch), devices
+            method, recipe, steps, state, runs, masks, clips, jnp.asarray(epoch), devices
         )
         loss[epoch], accuracy[epoch] = (part[:number] for part in jax.device_get(progress))
         sound = np.isfinite(loss[: epoch + 1]).all(0)
@@ -263,7 +264,7 @@ def train_chunk(
             saved = time.monotonic()
         if not sound.any():
             break
-    return Trained(_first(state.params, number), loss, accuracy)
+    return Trained(_first(state.variables, number), loss, accuracy)
 
 
 def _first(tree, folds):
@@ -273,8 +274,14 @@ def _first(tree, folds):
     return jax.tree.map(lambda leaf: leaf[:folds], jax.device_get(tree))
 
 
+def clips_of(flows: FlowImages) -> train.Clips:
+    """The clips as training takes them; a database's number is its place in the alphabet."""
+    databases = np.unique(flows.databases, return_inverse=True)[1]
+    return train.Clips(*map(jnp.asarray, (flows.inputs, flows.labels, databases)))
+
+
 def auto_chunk(
-    model: nn.Module,
+    method: Method,
     recipe: train.Recipe,
     steps: int,
     flows: FlowImages,
@@ -289,14 +296,10 @@ def auto_chunk(
     device = jax.devices()[0]
     if device.platform == "cpu":
         return min(folds, 9 * devices)
-    memory = (device.memory_stats() or {}).get("bytes_limit", 8e9) - flows.images.nbytes
-    return max(
-        1,
-        min(
-            folds,
-            devices * int(0.8 * memory / train.fold_bytes(model, recipe, steps, len(flows.labels))),
-        ),
-    )
+    memory = (device.memory_stats() or {}).get("bytes_limit", 8e9) - flows.inputs.nbytes
+    clips = jax.eval_shape(lambda: clips_of(flows))
+    each = train.fold_bytes(method, recipe, steps, clips)
+    return max(1, min(folds, devices * int(0.8 * memory / each)))
 
 
 def _chunks(tasks: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
@@ -325,12 +328,12 @@ def _save_state(home, epochs_done, state, loss, accuracy):
             shutil.rmtree(older)
 
 
-def _predict_held_out(model, params, flows, masks, batch_size):
+def _predict_held_out(method, variables, flows, masks, recipe):
     """Probabilities [F, T, K]; a fold with fewer than T clips repeats its last."""
     clips = [np.flatnonzero(mask) for mask in masks]
     longest = max(map(len, clips))
     indices = np.stack([np.pad(c, (0, longest - len(c)), mode="edge") for c in clips])
-    return train.predict(model, params, flows.images[indices], batch_size)
+    return train.predict(method, variables, flows.inputs[indices], recipe.batch_size)
 
 
 def _predictions(flows, mask, probabilities):
@@ -348,7 +351,7 @@ def _predictions(flows, mask, probabilities):
     )
 
 
-def _write(task, result, params):
+def _write(task, result, variables):
     """A fold's checkpoint with its record; of one that failed the record alone."""
     record = {
         "predictions": [dataclasses.asdict(p) for p in result.predictions],
@@ -359,7 +362,7 @@ def _write(task, result, params):
         _write_json(_failed(task), record)
         return
     config = {**task.config, "fold": task.fold.name}
-    checkpoints.save(task.folder, params, config, {"fold.json": json.dumps(record)})
+    checkpoints.save(task.folder, variables, config, {"fold.json": json.dumps(record)})
 
 
 def _failed(task):

@@ -12,14 +12,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Integer, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Integer, Key, Shaped
 
 from mjfn_jax import precision
+from mjfn_jax.models.method import EXAMPLES, Method
 from mjfn_jax.precision import Precision
 
 
@@ -59,11 +59,27 @@ def runs_of(recipe: Recipe, folds: Integer[np.ndarray, " F"]) -> Runs:
     )
 
 
+class Clips(NamedTuple):
+    """All N clips of a dataset, on the device."""
+
+    inputs: Shaped[Array, "N ..."]
+    """What the method takes of a clip."""
+    labels: Int[Array, " N"]
+    databases: Int[Array, " N"]
+
+
 class State(NamedTuple):
     """What training changes, of one fold or of F folds."""
 
     params: Any
-    adam: Any
+    optimizer: Any
+    statistics: Any
+    """The network's other collections, such as `batch_stats`."""
+
+    @property
+    def variables(self) -> Any:
+        """What the network is applied to."""
+        return {**self.params, **self.statistics}
 
 
 class Progress(NamedTuple):
@@ -78,64 +94,76 @@ def steps_per_epoch(held_out: Bool[np.ndarray, "F N"], batch_size: int) -> int:
     return -(-int((~held_out).sum(1).max()) // batch_size)
 
 
-def init(model: nn.Module, runs: Runs) -> State:
-    """Fresh states of F folds: `model`'s weights, addressed by seed and fold, and Adam's."""
-    return _compiled_init(model)(runs)
+def init(method: Method, runs: Runs) -> State:
+    """Fresh states of F folds: the weights are addressed by seed and fold."""
+    return _compiled_init(method)(runs)
 
 
 @functools.cache
-def _compiled_init(model: nn.Module):
+def _compiled_init(method: Method):
     def init_fold(run):
         key = jax.random.fold_in(_fold_key(run), 0)
-        params = model.init(key, jnp.zeros((1, 224, 224, 3), jnp.uint8))
-        return State(params, optax.adam(run.learning_rates).init(params))
+        variables = init_variables(method, key)
+        params = {"params": variables.pop("params")}
+        return State(params, method.optimizer(run.learning_rates, 1).init(params), variables)
 
     return jax.jit(jax.vmap(init_fold))
 
 
+def init_variables(method: Method, key: Key[Array, ""]) -> dict[str, Any]:
+    """A network's variables before training: its parameters and its other collections."""
+    example = EXAMPLES[method.takes]
+    return dict(method.init(key, jnp.zeros(example.shape, example.dtype)))
+
+
 def train_epoch(
-    model: nn.Module,
+    method: Method,
     recipe: Recipe,
     steps: int,
     state: State,
     runs: Runs,
     held_out: Bool[Array, "F N"],
-    images: UInt8[Array, "N 224 224 3"],
-    labels: Int[Array, " N"],
+    clips: Clips,
     epoch: Int[Array, ""],
     devices: int = 1,
 ) -> tuple[State, Progress]:
     """Train F folds for one epoch, as one compiled program.
 
     Args:
-      model: network from images to log-probabilities.
+      method: the network and what its training takes.
       recipe: batch size and precision, the same for all folds.
       steps: steps S of the epoch, of all folds the largest number (:func:`steps_per_epoch`).
         A fold that needs fewer leaves its state as it is in the rest, Adam's count included.
       state: states of the F folds. Donated: the caller's copy is gone.
       runs: the folds, their seeds and learning rates.
       held_out: the clips that a fold must not see.
-      images, labels: all clips; each fold gathers its own by index, on the device.
+      clips: each fold gathers its own by index, on the device.
       epoch: number of the epoch, from 0.
       devices: how many of this machine's devices share the folds in equal parts; F is a multiple
         of it. Each trains its own folds, and none waits for another within the epoch.
     """
-    train = _compiled_epoch(model, recipe.batch_size, recipe.precision, steps, devices)
-    return train(state, runs, held_out, images, labels, epoch)
+    train = _compiled_epoch(method, recipe.batch_size, recipe.precision, steps, devices)
+    return train(state, runs, held_out, clips, epoch)
 
 
 @functools.cache
 def _compiled_epoch(
-    model: nn.Module, batch_size: int, exactness: Precision, steps: int, devices: int
+    method: Method, batch_size: int, exactness: Precision, steps: int, devices: int
 ):
-    def all_folds(state, runs, held_out, images, labels, epoch):
+    def all_folds(state, runs, held_out, clips, epoch):
         def one_fold(state, run, held_out):
             key = jax.random.fold_in(_fold_key(run), epoch + 1)
-            order_key, dropout_key = jax.random.split(key)
-            batches = _plan_epoch(order_key, held_out, steps, batch_size)
-            return _train_fold_epoch(
-                model, exactness, state, run.learning_rates, batches, dropout_key, images, labels
+            order_key, step_key = jax.random.split(key)
+            labels = clips.labels if method.balanced else None
+            batches = _plan_epoch(order_key, held_out, steps, batch_size, labels)
+            statistics = method.fitted(state.statistics, clips.inputs, ~held_out)
+            state = state._replace(statistics=statistics)
+            train_step = _train_step(
+                method, exactness, run.learning_rates, steps, step_key, clips, epoch
             )
+            state, (losses, hits) = jax.lax.scan(train_step, state, (jnp.arange(steps), *batches))
+            seen = batches[1].sum()
+            return state, Progress(losses.sum() / seen, hits.sum() / seen)
 
         return _over_folds(one_fold, state, runs, held_out)
 
@@ -143,22 +171,21 @@ def _compiled_epoch(
         all_folds = jax.shard_map(
             all_folds,
             mesh=_mesh(devices),
-            in_specs=(*[jax.P("folds")] * 3, *[jax.P()] * 3),
+            in_specs=(*[jax.P("folds")] * 3, *[jax.P()] * 2),
             out_specs=jax.P("folds"),
             check_vma=False,
         )
     return jax.jit(all_folds, donate_argnums=0)
 
 
-def fold_bytes(model: nn.Module, recipe: Recipe, steps: int, clips: int) -> int:
+def fold_bytes(method: Method, recipe: Recipe, steps: int, clips: Clips) -> int:
     """Memory that XLA reserves to train one fold for one epoch, without the clips themselves."""
     run = runs_of(recipe, np.zeros(1, int))
-    program = _compiled_epoch(model, recipe.batch_size, recipe.precision, steps, 1).lower(
-        jax.eval_shape(lambda: init(model, run)),
+    program = _compiled_epoch(method, recipe.batch_size, recipe.precision, steps, 1).lower(
+        jax.eval_shape(lambda: init(method, run)),
         run,
-        jax.ShapeDtypeStruct((1, clips), bool),
-        jax.ShapeDtypeStruct((clips, 224, 224, 3), jnp.uint8),
-        jax.ShapeDtypeStruct((clips,), jnp.int32),
+        jax.ShapeDtypeStruct((1, len(clips.labels)), bool),
+        clips,
         jax.ShapeDtypeStruct((), jnp.int32),
     )
     memory = program.compile().memory_analysis()
@@ -197,92 +224,109 @@ def _over_folds(one_fold: Callable, state: State, *others: Any) -> tuple[State, 
     return jax.lax.scan(next_fold, state, jnp.arange(folds))
 
 
-def _train_fold_epoch(model, exactness, state, learning_rate, batches, dropout_key, images, labels):
-    """One epoch of one fold."""
+def _train_step(method, exactness, learning_rate, steps, key, clips, epoch):
+    """One step of one fold, as a function for `jax.lax.scan`."""
 
     def train_step(state, step):
         number, batch, weight = step
         count = weight.sum()
+        step_key = jax.random.fold_in(key, number)
+        augment_key = jax.random.fold_in(step_key, 0)
+        inputs = method.augment(augment_key, clips.inputs[batch])
+        options = method.options(epoch * steps + number)
 
         def loss_of(params):
             if exactness == "bf16":
                 params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
-            log_probabilities = model.apply(
-                params,
-                images[batch],
+            outputs, statistics = method.apply(
+                {**params, **state.statistics},
+                inputs,
                 train=True,
-                rngs={"dropout": jax.random.fold_in(dropout_key, number)},
+                rngs={"dropout": step_key},
+                mutable=list(state.statistics),
+                **options,
             )
-            losses = optax.softmax_cross_entropy_with_integer_labels(
-                log_probabilities, labels[batch]
-            )
-            hits = log_probabilities.argmax(-1) == labels[batch]
-            return (weight * losses).sum() / jnp.maximum(count, 1), (weight * hits).sum()
+            losses = method.losses(outputs, clips.labels[batch], clips.databases[batch])
+            hits = method.log_probabilities(outputs).argmax(-1) == clips.labels[batch]
+            loss = (weight * losses).sum() / jnp.maximum(count, 1)
+            return loss, ((weight * hits).sum(), dict(statistics))
 
         with precision.compute(exactness):
-            (loss, hits), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updates, adam = optax.adam(learning_rate).update(gradient, state.adam)
-        trained = State(optax.apply_updates(state.params, updates), adam)
+            (loss, (hits, statistics)), gradient = jax.value_and_grad(loss_of, has_aux=True)(
+                state.params
+            )
+        updates, optimizer = method.optimizer(learning_rate, steps).update(
+            gradient, state.optimizer, state.params
+        )
+        trained = State(optax.apply_updates(state.params, updates), optimizer, statistics)
         state = jax.tree.map(functools.partial(jnp.where, count > 0), trained, state)
         return state, (loss * count, hits)
 
-    indices, weights = batches
-    state, (losses, hits) = jax.lax.scan(
-        train_step, state, (jnp.arange(len(indices)), indices, weights)
-    )
-    clips = weights.sum()
-    return state, Progress(losses.sum() / clips, hits.sum() / clips)
+    return train_step
 
 
 def _plan_epoch(
-    key: Key[Array, ""], held_out: Bool[Array, " N"], steps: int, batch_size: int
+    key: Key[Array, ""],
+    held_out: Bool[Array, " N"],
+    steps: int,
+    batch_size: int,
+    labels: Int[Array, " N"] | None = None,
 ) -> tuple[Int[Array, "S B"], Float[Array, "S B"]]:
     """An epoch's batches: indices of training clips in random order, and their weights.
 
     Each training clip comes once with weight 1. What is left of S x B has weight 0 and repeats
     training clips, so that not even a weightless held-out clip enters a batch.
+
+    With `labels` the clips are drawn anew for each place, each class equally often.
     """
-    draws = jnp.where(held_out, jnp.inf, jax.random.uniform(key, held_out.shape))
-    order = jnp.argsort(draws)
     clips = (~held_out).sum()
     places = jnp.arange(steps * batch_size)
+    if labels is None:
+        draws = jnp.where(held_out, jnp.inf, jax.random.uniform(key, held_out.shape))
+        order = jnp.argsort(draws)[places % clips]
+    else:
+        alike = (labels[:, None] == labels[None]) & ~held_out[None]  # [N, N]
+        odds = jnp.where(held_out, -jnp.inf, -jnp.log(jnp.maximum(alike.sum(1), 1)))
+        order = jax.random.categorical(key, odds, shape=places.shape)
     weights = (places < clips).astype(jnp.float32)
-    return (
-        order[places % clips].reshape(steps, batch_size),
-        weights.reshape(steps, batch_size),
-    )
+    return order.reshape(steps, batch_size), weights.reshape(steps, batch_size)
 
 
 def predict(
-    model: nn.Module,
-    params: Any,
-    images: UInt8[np.ndarray, "F T 224 224 3"],
+    method: Method,
+    variables: Any,
+    inputs: Shaped[np.ndarray, "F T ..."],
     batch_size: int,
 ) -> Float[np.ndarray, "F T K"]:
     """Probabilities of T clips of each of F folds, dropout off.
 
     Args:
-      model: network from images to log-probabilities.
-      params: parameters of the F folds.
-      images: each fold's own clips.
+      method: the network.
+      variables: parameters and other collections of the F folds.
+      inputs: each fold's own clips.
       batch_size: clips of a fold at a time; the last batch is padded.
     """
-    batches = [images[:, i : i + batch_size] for i in range(0, images.shape[1], batch_size)]
+    batches = [inputs[:, i : i + batch_size] for i in range(0, inputs.shape[1], batch_size)]
     outputs = []
     for batch in batches:
-        missing = batch_size - batch.shape[1]
-        padded = np.pad(batch, ((0, 0), (0, missing), *[(0, 0)] * 3), mode="edge")
-        outputs.append(np.asarray(_compiled_predict(model)(params, padded))[:, : batch.shape[1]])
-    return np.exp(np.concatenate(outputs, axis=1))
+        missing = [(0, 0)] * batch.ndim
+        missing[1] = (0, batch_size - batch.shape[1])
+        padded = np.pad(batch, missing, mode="edge")
+        outputs.append(_compiled_predict(method)(variables, padded)[:, : batch.shape[1]])
+    return np.exp(np.concatenate(jax.device_get(outputs), axis=1))
 
 
 @functools.cache
-def _compiled_predict(model: nn.Module):
-    def predict(params, images):
-        with precision.compute("highest"):
-            return jax.vmap(model.apply)(params, images)
+def _compiled_predict(method: Method):
+    return jax.jit(jax.vmap(functools.partial(log_probabilities, method)))
 
-    return jax.jit(predict)
+
+def log_probabilities(
+    method: Method, variables: Any, inputs: Shaped[Array, "B ..."]
+) -> Float[Array, "B K"]:
+    """A trained network's log-probabilities, in float32."""
+    with precision.compute("highest"):
+        return method.log_probabilities(method.apply(variables, inputs))
 
 
 def _fold_key(run: Runs) -> Key[Array, ""]:

@@ -80,7 +80,8 @@ def mjfn(images, params, num_jfms, fusion):
 
 
 def log_softmax(logits):
-    return np.log(softmax(logits))
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 def sigmoid(x):

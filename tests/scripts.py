@@ -22,7 +22,7 @@ def write_shards(data_dir):
     for database in ("smic", "casme2", "samm"):
         records = [
             {
-                "image": FLOWS.images[n],
+                "image": FLOWS.inputs[n],
                 "flow": np.zeros((224, 224, 2), np.float32),
                 "label": int(FLOWS.labels[n]),
                 "database": database,

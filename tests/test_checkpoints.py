@@ -194,9 +194,9 @@ def test_images_of_another_type_or_shape_are_refused_and_opencv_is_not_needed(ne
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "flow images are uint8 [B, 224, 224, 3], not float64 (1, 224, 224, 3)",
-        "flow images are uint8 [B, 224, 224, 3], not uint8 (1, 100, 224, 3)",
-        "flow images are uint8 [B, 224, 224, 3], not uint8 (224, 224, 3)",
+        "the network takes uint8 [B, 224, 224, 3], not float64 (1, 224, 224, 3)",
+        "the network takes uint8 [B, 224, 224, 3], not uint8 (1, 100, 224, 3)",
+        "the network takes uint8 [B, 224, 224, 3], not uint8 (224, 224, 3)",
     ]
 
 

@@ -58,9 +58,9 @@ def test_3db_is_the_sorted_union_of_the_three(data_dir):
         ("smic", "s2", "b"),
     ]
     assert flows.labels.tolist() == [1, 0, 2, 2, 0, 1]
-    assert flows.images.dtype == np.uint8
+    assert flows.inputs.dtype == np.uint8
     wanted = [image_of(database, clip) for database, _, clip in owners]
-    np.testing.assert_array_equal(flows.images, wanted)
+    np.testing.assert_array_equal(flows.inputs, wanted)
     assert flows.metadata == {name: {"fingerprint": f"of {name}"} for name in CLIPS}
 
 

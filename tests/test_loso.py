@@ -97,7 +97,6 @@ def test_results_hold_configuration_scores_and_every_clips_prediction(whole):
         "dataset": "3db",
         "method": "mjfn",
         "num_jfms": 3,
-        "fusion": "softmax",
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 0.01,
@@ -269,7 +268,7 @@ def test_a_dataset_of_one_subject_is_refused(data_dir, tmp_path, capsys, monkeyp
     def one_person(*arguments):
         flows = load(*arguments)
         return type(flows)(
-            flows.images[:2],
+            flows.inputs[:2],
             flows.labels[:2],
             flows.databases[:2],
             flows.subjects[:2],
@@ -422,7 +421,7 @@ def test_a_folds_checkpoint_is_the_network_that_predicted(real_runs):
     for database, subject in (("casme2", "sub01"), ("smic", "s1")):
         hers = [n for n, owner in enumerate(OWNERS) if owner[:2] == (database, subject)]
         params = ocp.load(out / "folds" / f"{database}_{subject}")["params"]
-        wanted = numpy_layers.mjfn(FLOWS.images[hers], params, 3, "softmax")
+        wanted = numpy_layers.mjfn(FLOWS.inputs[hers], params, 3, "softmax")
         probabilities = [p["probabilities"] for p in predictions if p["subject"] == subject]
         np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
 

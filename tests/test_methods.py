@@ -137,15 +137,23 @@ def test_the_outputs_are_logarithms_of_probabilities(computed, name):
     np.testing.assert_allclose(np.exp(log_probabilities).sum(-1), 1, rtol=1e-5)
 
 
+def stretched(images):
+    """Each image's channels from 0 to 1."""
+    low = images.min((1, 2), keepdims=True)
+    return (images - low) / (images.max((1, 2), keepdims=True) - low)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_a_method_is_its_layers_in_numpy(computed, name):
     variables, inputs, _, log_probabilities = computed[name]
     inputs = jax.tree.map(np.asarray, inputs)
     params, stats = variables["params"], variables.get("batch_stats")
     wanted = {
-        "STSTNet": lambda: numpy_layers.ststnet(inputs, params, stats),
+        "STSTNet": lambda: numpy_layers.ststnet(
+            255 * stretched(inputs) - variables["training"]["mean"], params, stats
+        ),
         "OFF-ApexNet": lambda: numpy_layers.off_apexnet(inputs, params),
-        "Dual-Inception": lambda: numpy_layers.dual_inception(inputs, params),
+        "Dual-Inception": lambda: numpy_layers.dual_inception(stretched(inputs), params),
         "Micro-Attention": lambda: numpy_layers.micro_attention(inputs, params, stats),
         "ATNet": lambda: numpy_layers.atnet(*inputs, params, stats),
     }[name]()
@@ -189,9 +197,8 @@ def test_a_running_mean_goes_a_tenth_of_the_way_to_that_of_the_batch():
     model = ststnet.STSTNet()
     variables, flows = draw(model, FLOWS)
     new = statistics(model, variables, flows, train=True)["bn"]
-    maps = numpy_layers.relu(
-        numpy_layers.convolved(np.asarray(flows), variables["params"]["streams"])
-    )
+    inputs = 255 * stretched(np.asarray(flows)) - variables["training"]["mean"]
+    maps = numpy_layers.relu(numpy_layers.convolved(inputs, variables["params"]["streams"]))
     old = variables["batch_stats"]["bn"]
     for name, batch in (("mean", maps.mean((0, 1, 2))), ("var", maps.var((0, 1, 2)))):
         wanted = 0.9 * old[name] + 0.1 * batch

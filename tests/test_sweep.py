@@ -76,16 +76,16 @@ def test_the_last_epoch_is_scored(whole):
     out, done = whole
     runs = train.runs_of(RECIPE, np.arange(6))
     state = train.init(MODEL, runs)
-    masks, images, labels = map(jnp.asarray, (HELD_OUT, FLOWS.images, FLOWS.labels))
+    masks, clips = jnp.asarray(HELD_OUT), sweep.clips_of(FLOWS)
     steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
     for epoch in range(RECIPE.epochs):
         state, _ = train.train_epoch(
-            MODEL, RECIPE, steps, state, runs, masks, images, labels, jnp.asarray(epoch)
+            MODEL, RECIPE, steps, state, runs, masks, clips, jnp.asarray(epoch)
         )
     for k, params in enumerate(parameters(out).values()):
         mine = jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), state.params)
         jax.tree.map(np.testing.assert_array_equal, params, mine)
-        probabilities = np.exp(MODEL.apply(mine, images[HELD_OUT[k]]))
+        probabilities = np.exp(MODEL.apply(mine, clips.inputs[HELD_OUT[k]]))
         for prediction, row in zip(done[k].predictions, probabilities, strict=True):
             np.testing.assert_allclose(prediction.probabilities, row, rtol=1e-5)
 
@@ -382,10 +382,10 @@ def test_the_memory_of_a_fold_limits_a_chunk_on_an_accelerator(monkeypatch):
         platform = "gpu"
 
         def memory_stats(self):
-            return {"bytes_limit": 10 * needed + FLOWS.images.nbytes}
+            return {"bytes_limit": 10 * needed + FLOWS.inputs.nbytes}
 
     steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
-    needed = train.fold_bytes(MODEL, RECIPE, steps, len(FLOWS.labels))
+    needed = train.fold_bytes(MODEL, RECIPE, steps, sweep.clips_of(FLOWS))
     state = train.init(MODEL, train.runs_of(RECIPE, np.zeros(1, int)))
     batch = RECIPE.batch_size * 4 * 4 * 3 * 4  # the averages of the tiles, float32
     assert needed > sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + batch

@@ -14,6 +14,7 @@ from tiny import Tiny, images_of
 
 from mjfn_jax import train
 from mjfn_jax.layers import Conv
+from mjfn_jax.models import Method
 from mjfn_jax.precision import dot_general
 from mjfn_jax.train import Recipe
 
@@ -47,12 +48,16 @@ def fit(folds=(0, 1, 2), images=IMAGES, recipe=RECIPE, model=MODEL, steps=STEPS,
             state,
             runs,
             jnp.asarray(masks),
-            jnp.asarray(images),
-            jnp.asarray(LABELS),
+            clips_of(images),
             jnp.asarray(epoch),
         )
         history.append(progress)
     return state, history
+
+
+def clips_of(images):
+    labels = jnp.asarray(LABELS)
+    return train.Clips(jnp.asarray(images), labels, jnp.zeros_like(labels))
 
 
 def of_fold(k, state):
@@ -125,7 +130,7 @@ def test_steps_that_only_pad_change_nothing(together):
     needed, _ = fit(folds=[0], steps=1)
     padded, _ = fit(folds=[0], steps=STEPS)
     assert_identical(padded, needed)
-    counts = together[0].adam[0].count
+    counts = together[0].optimizer[0].count
     np.testing.assert_array_equal(counts, [2 * 1, 2 * 3, 2 * 3])  # two epochs
 
 
@@ -178,7 +183,7 @@ def test_an_epoch_is_a_plain_loop_of_adam_steps_with_a_short_last_batch():
         assert len(clips) == 1  # 7 clips in batches of 3: the last batch is short
         assert history[epoch].loss[0] == pytest.approx(np.mean(losses), rel=1e-5)
         assert history[epoch].accuracy[0] == pytest.approx(np.mean(hits))
-    wanted = train.State(params, moments)
+    wanted = train.State(params, moments, {})
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6),
         of_fold(0, actual),
@@ -263,7 +268,7 @@ def test_predictions_are_the_networks_with_dropout_off(together, clips):
         np.testing.assert_allclose(probabilities[k], wanted, rtol=1e-5)
 
 
-class Convolved(nn.Module):
+class Convolved(Method):
     """A convolution and a dense layer on averages of 16 x 16 tiles."""
 
     @nn.compact

@@ -55,10 +55,10 @@ def trained_on_all():
     nobody = jnp.zeros((1, len(FLOWS.labels)), bool)
     runs = training.runs_of(recipe, np.zeros(1, int))
     state = training.init(Tiny(), runs)
-    images, labels = jnp.asarray(FLOWS.images), jnp.asarray(FLOWS.labels)
+    clips = sweep.clips_of(FLOWS)
     for epoch in range(2):
         state, _ = training.train_epoch(
-            Tiny(), recipe, 3, state, runs, nobody, images, labels, jnp.asarray(epoch)
+            Tiny(), recipe, 3, state, runs, nobody, clips, jnp.asarray(epoch)
         )
     return jax.tree.map(lambda leaf: np.asarray(leaf[0]), state.params)
 
@@ -76,7 +76,6 @@ def test_a_checkpoint_of_all_subjects_is_written_with_its_configuration(
         "dataset": "3db",
         "method": "mjfn",
         "num_jfms": 3,
-        "fusion": "softmax",
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 0.01,
@@ -141,7 +140,7 @@ def test_a_trained_mjfn_can_be_loaded_and_is_the_papers_network(tmp_path_factory
     flags = ("--dataset=3db", "--epochs=1", "--batch_size=4", f"--data_dir={data_dir}")
     printed, _ = scripts.finish(scripts.start(tmp_path_factory, "train.py", *flags, f"--out={out}"))
     assert printed == f"written to {out / 'model'}; mjfn_jax.load opens it\n"
-    images = FLOWS.images[:2]
+    images = FLOWS.inputs[:2]
     probabilities = mjfn_jax.load(shutil.copytree(out / "model", out / "copy"))(images)
     params = ocp.load(out / "model")["params"]
     wanted = numpy_layers.mjfn(images, params, 3, "softmax")

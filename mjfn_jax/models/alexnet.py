@@ -6,7 +6,8 @@ Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional n
 From the paper: the layers, their widths and dropout. Chosen here: 224×224 pixels with 2 zeros
 on each side, which gives the first map its 55×55 (27×27 and 13×13 follow); each filter sees all
 channels, where the original splits three layers between two GPUs; no local response
-normalisation; He-normal weights and zero biases; the input scale of MJFN, white being 0.
+normalisation; He-normal weights and zero biases; the input scale of MJFN, white being 0; MJFN's
+recipe.
 """
 
 import flax.linen as nn
@@ -14,9 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from mjfn_jax.layers import Conv, max_pool
+from mjfn_jax.models.method import Method
 
 
-class AlexNet(nn.Module):
+class AlexNet(Method):
     """From flow images to log-probabilities; 58,293,635 parameters."""
 
     num_classes: int = 3

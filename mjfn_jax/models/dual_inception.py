@@ -4,7 +4,10 @@ Zhou, Mao, Xue: Dual-Inception network for cross-database micro-expression recog
 
 Read from the authors' code: the layers and their sizes; no batch norm, no dropout. That code
 reads u and v as images of three equal channels and so has 96 parameters more; one channel holds
-the same. The initial weights are He-normal here, not Keras's.
+the same. The initial weights are He-normal here, not Keras's. The authors take the flow from the
+onset to the frame in the middle of the clip; here it is the flow to the apex, as for every other
+method. They tune on other subjects of the held-out subject's database and train on the other
+databases; here it is plain leave-one-subject-out.
 """
 
 import functools
@@ -14,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mjfn_jax.layers import Conv, max_pool_blocks
+from mjfn_jax.models.method import Method, stretch
 
 
 class InceptionBlock(nn.Module):
@@ -45,10 +49,18 @@ def _max_of_neighbours(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     return functools.reduce(jnp.maximum, [x[:, :, j : j + width] for j in range(3)])
 
 
-class DualInception(nn.Module):
+class DualInception(Method):
     """From u and v to log-probabilities; 6,449,867 parameters."""
 
+    takes = "uv_strain"
+    epochs = 40
+    batch_size = 3
+
     num_classes: int = 3
+
+    @property
+    def title(self) -> str:
+        return "Dual-Inception"
 
     @nn.compact
     def __call__(
@@ -57,10 +69,10 @@ class DualInception(nn.Module):
         """Log-probabilities `[B, K]`.
 
         Args:
-          flows: u, v and strain; the strain is not used. The authors take the flow from the
-            onset to the frame in the middle of the clip, as images in 0 to 1.
+          flows: u, v and strain; the strain is not used. u and v are stretched to 0 to 1.
           train: not used; the network is the same in training.
         """
+        flows = stretch(flows)
         streams = []
         for channel, name in enumerate(("u", "v")):
             x = flows[..., channel : channel + 1]

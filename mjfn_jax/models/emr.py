@@ -6,11 +6,13 @@ Read from the authors' code: the trunk, the split of its map, the heads with the
 dropout, the input scale, the losses and the strength of the reversal. Their domains are two,
 micro- and macro-expressions, told apart by one output and binary cross-entropy. Here they are
 the databases, with an output each and softmax. Their trunk starts from pretrained weights; here
-it starts He-normal. They count the steps of the reversal over all folds together;
-:func:`reversal_strength` takes those of one fold.
+it starts He-normal. Their images have the flow's direction as hue, the apex frame's saturation and
+the flow's magnitude as value; here it is the flow's colour image, which holds no frame. They clip
+the norm of each part's gradient; here it is that of all. They count the steps of
+the reversal over all folds together; :func:`reversal_strength` takes those of one fold.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,6 +20,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
+from mjfn_jax.models.method import Method
 from mjfn_jax.models.resnet import ResNet18
 
 
@@ -30,12 +33,58 @@ class Outputs(NamedTuple):
     domain: Float[Array, "B D"]
 
 
-class NeuralRecognizer(nn.Module):
+class NeuralRecognizer(Method):
     """From flow images to classes, out of features that do not tell the database."""
+
+    epochs = 100
+    batch_size = 32
+    learning_rate = 1e-3
 
     num_classes: int = 3
     num_domains: int = 3
     """Databases D in the training data."""
+
+    @property
+    def title(self) -> str:
+        return "Neural-Recognizer"
+
+    def optimizer(
+        self, learning_rate: float | Float[Array, ""], steps: int
+    ) -> optax.GradientTransformation:
+        """Adam: the heads' rate is halved every 10 epochs, to a hundredth; the trunk's is that."""
+
+        def rate(step):
+            return learning_rate * jnp.maximum(0.5 ** (step // (10 * steps)), 0.01)
+
+        rates = {"heads": rate, "trunk": learning_rate / 100}
+        parts = {
+            name: optax.chain(
+                optax.add_decayed_weights(1e-6),
+                optax.scale_by_adam(),
+                optax.scale_by_learning_rate(rate),
+            )
+            for name, rate in rates.items()
+        }
+
+        def part_of(params):
+            layers = {
+                name: jax.tree.map(lambda _, name=name: _part(name), layer)
+                for name, layer in params["params"].items()
+            }
+            return {"params": layers}
+
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.multi_transform(parts, part_of))
+
+    def losses(
+        self, outputs: Outputs, labels: Int[Array, " B"], databases: Int[Array, " B"]
+    ) -> Float[Array, " B"]:
+        return loss(outputs, labels, databases)
+
+    def log_probabilities(self, outputs: Outputs) -> Float[Array, "B K"]:
+        return nn.log_softmax(outputs.joint.astype(jnp.float32))
+
+    def options(self, step: Int[Array, ""]) -> dict[str, Any]:
+        return {"reversal": reversal_strength(step)}
 
     @nn.compact
     def __call__(
@@ -71,6 +120,10 @@ class NeuralRecognizer(nn.Module):
             lower=_dense(self.num_classes, "lower")(lower),
             domain=_dense(self.num_domains, "domain")(domain),
         )
+
+
+def _part(layer: str) -> str:
+    return "trunk" if layer == "trunk" else "heads"
 
 
 def _dense(features: int, name: str) -> nn.Dense:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from mjfn_jax.layers import Conv, max_pool
+from mjfn_jax.models.method import Method
 from mjfn_jax.precision import dot_general
 
 
@@ -52,7 +53,7 @@ class JointFeatureModule(nn.Module):
         return _dense(self.num_classes, "fc2")(x)
 
 
-class MJFN(nn.Module):
+class MJFN(Method):
     """The whole network, from flow images to the fused prediction.
 
     `num_jfms` and `fusion` make the paper's three models: MJFN (3, `softmax`), MJFN-Avg
@@ -90,6 +91,14 @@ class MJFN(nn.Module):
             jfm = JointFeatureModule(self.num_classes, self.dropout, name=f"jfm{layer}")
             logits.append(jfm(maps[layer - 1], maps[4], train))
         return fuse(jnp.stack(logits), self.fusion)
+
+    @property
+    def title(self) -> str:
+        """The paper's name for it, where it has one."""
+        if self.num_jfms == 0:
+            return "MJFN-BbN"
+        name = "MJFN" if self.fusion == "softmax" else "MJFN-Avg"
+        return name if self.num_jfms == 3 else f"{name}, {self.num_jfms} JFM"
 
     def loss_floor(self) -> float | None:
         """The cross-entropy that a softmax of Z cannot fall below; None if there is no such."""

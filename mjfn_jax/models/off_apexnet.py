@@ -4,7 +4,8 @@ Liong, Gan, Yau, Huang, Ken: OFF-ApexNet on micro-expression recognition system,
 Processing: Image Communication 74, 2019.
 
 Read from third parties' code: the layers and their sizes. Unverified: ReLU after each
-convolution, which one of the ports leaves out, and the initial weights, here He-normal.
+convolution, which one of the ports leaves out; the initial weights, here He-normal; the batch
+size, here that of STSTNet, by the same authors.
 """
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mjfn_jax.layers import Conv, max_pool_blocks
+from mjfn_jax.models.method import Method
 
 
 class Stream(nn.Module):
@@ -24,11 +26,19 @@ class Stream(nn.Module):
         return x.reshape(x.shape[0], -1)
 
 
-class OFFApexNet(nn.Module):
+class OFFApexNet(Method):
     """From u and v to log-probabilities; 2,664,475 parameters."""
+
+    takes = "uv_strain"
+    epochs = 3000
+    batch_size = 256
 
     num_classes: int = 3
     dropout: float = 0.5
+
+    @property
+    def title(self) -> str:
+        return "OFF-ApexNet"
 
     @nn.compact
     def __call__(

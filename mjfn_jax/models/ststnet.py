@@ -8,22 +8,38 @@ convolutions by 2; here they keep the size, as at first. Unverified: the initial
 momentum of batch norm; here He-normal weights and .9.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mjfn_jax.layers import Conv, max_pool_blocks
+from mjfn_jax.models.method import Method, stretch
 
 
-class STSTNet(nn.Module):
+class STSTNet(Method):
     """From u, v and optical strain to log-probabilities; 1,683 parameters.
 
     The three streams, of 3, 5 and 8 filters, see the same input and treat each filter's output
     alone, so they are one convolution of 16 filters here.
     """
 
+    takes = "uv_strain"
+    epochs = 500
+    batch_size = 256
+    learning_rate = 5e-5
+
     num_classes: int = 3
     dropout: float = 0.5
+
+    def fitted(
+        self, statistics: Any, inputs: Float[Array, "N 28 28 3"], training: Bool[Array, " N"]
+    ) -> Any:
+        """With the mean of the fold's training images."""
+        share = training / training.sum()
+        mean = (share[:, None, None, None] * 255 * stretch(inputs)).sum(0)
+        return {**statistics, "training": {"mean": mean}}
 
     @nn.compact
     def __call__(
@@ -32,12 +48,14 @@ class STSTNet(nn.Module):
         """Log-probabilities `[B, K]`.
 
         Args:
-          flows: u, v and strain from onset to apex. The authors subtract the training clips'
-            mean; that is the caller's to do.
+          flows: u, v and strain from onset to apex. Each channel is stretched to 0 to 255 and
+            the training images' mean is subtracted, as the authors do.
           train: whether dropout is on and batch norm uses the batch's own statistics; training
             needs a `dropout` key and the mutable collection `batch_stats`.
         """
-        x = nn.relu(Conv(16, 3, name="streams")(flows))
+        mean = self.variable("training", "mean", jnp.zeros, flows.shape[1:])
+        x = 255 * stretch(flows) - mean.value[None]
+        x = nn.relu(Conv(16, 3, name="streams")(x))
         x = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name="bn")(x)
         around = ((0, 0), (1, 1), (1, 1), (0, 0))
         x = max_pool_blocks(jnp.pad(x, around, constant_values=-jnp.inf), 3)  # 28 → 10

@@ -1,0 +1,142 @@
+"""What a method adds to the training step: statistics, draws by class, its own loss and rates."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tiny import Tiny
+
+from mjfn_jax import train
+from mjfn_jax.models import METHODS, emr
+from mjfn_jax.train import Recipe
+
+LABELS = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+HELD_OUT = np.array([[0, 0, 0, 0, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1, 0, 0]], bool)
+RECIPE = Recipe(epochs=2, batch_size=4, learning_rate=0.01)
+FLOWS = np.random.default_rng(0).normal(size=(8, 28, 28, 3)).astype(np.float32)
+
+
+def fit(method, inputs=FLOWS, steps=2, recipe=RECIPE):
+    runs = train.runs_of(recipe, np.arange(2))
+    state = train.init(method, runs)
+    labels = jnp.asarray(LABELS)
+    clips = train.Clips(jnp.asarray(inputs), labels, labels)
+    for epoch in range(recipe.epochs):
+        state, progress = train.train_epoch(
+            method, recipe, steps, state, runs, jnp.asarray(HELD_OUT), clips, jnp.asarray(epoch)
+        )
+    return jax.tree.map(np.asarray, (state, progress))
+
+
+@pytest.fixture(scope="module")
+def ststnet():
+    return fit(METHODS["ststnet"])
+
+
+def test_statistics_of_training_clips_do_not_know_the_held_out_ones(ststnet):
+    poisoned = FLOWS.copy()
+    poisoned[HELD_OUT[0]] = 1e3 * np.random.default_rng(1).normal(size=(2, 28, 28, 3))
+    again = fit(METHODS["ststnet"], poisoned)
+    for before, after in zip(jax.tree.leaves(ststnet), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(before[0], after[0])
+    mean = again[0].statistics["training"]["mean"]
+    assert abs(mean[1] - ststnet[0].statistics["training"]["mean"][1]).max() > 1
+
+
+def test_the_mean_that_ststnet_subtracts_is_that_of_the_stretched_training_clips(ststnet):
+    low, high = (f((1, 2), keepdims=True) for f in (FLOWS.min, FLOWS.max))
+    stretched = 255 * (FLOWS - low) / (high - low)
+    for k, held_out in enumerate(HELD_OUT):
+        mean = ststnet[0].statistics["training"]["mean"][k]
+        np.testing.assert_allclose(mean, stretched[~held_out].mean(0), rtol=1e-5)
+
+
+def test_running_statistics_change_in_training_and_not_in_steps_that_only_pad(ststnet):
+    running = ststnet[0].statistics["batch_stats"]["bn"]["mean"]
+    assert (running != 0).all()
+    padded = fit(METHODS["ststnet"], steps=3)
+    for before, after in zip(jax.tree.leaves(ststnet), jax.tree.leaves(padded), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_predictions_use_the_folds_own_statistics(ststnet):
+    state = ststnet[0]
+    inputs = np.stack([FLOWS[:3], FLOWS[:3]])
+    probabilities = train.predict(METHODS["ststnet"], state.variables, inputs, batch_size=2)
+    for k in range(2):
+        mine = jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), state.variables)
+        alone = np.exp(METHODS["ststnet"].apply(mine, jnp.asarray(FLOWS[:3])))
+        np.testing.assert_allclose(probabilities[k], alone, rtol=1e-4)
+
+
+def test_balanced_draws_show_every_class_equally_often_and_no_held_out_clip():
+    key = jax.random.key(0)
+    held_out = jnp.asarray(LABELS == 1).at[5].set(False)  # one clip of class 1 is left
+    order, weights = train._plan_epoch(key, held_out, 100, 7, jnp.asarray(LABELS))
+    order = np.asarray(order).ravel()
+    assert not np.asarray(held_out)[order].any()
+    shares = np.bincount(LABELS[order]) / len(order)
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.06)
+    assert weights.sum() == 7  # as many clips as there are, as in every other epoch
+
+
+def test_a_methods_own_losses_inputs_and_rates_are_used():
+    class Other(Tiny):
+        balanced = True
+
+        def augment(self, key, inputs):
+            return jnp.zeros_like(inputs)
+
+        def losses(self, outputs, labels, databases):
+            assert databases.shape == labels.shape
+            return 7 + super().losses(outputs, labels, databases)
+
+        def optimizer(self, learning_rate, steps):
+            return optax.sgd(0 * learning_rate)
+
+    images = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), np.uint8)
+    method = Other(dropout=0.0)
+    state, progress = fit(method, images)
+    _, of_black = fit(method, 0 * images)
+    np.testing.assert_array_equal(progress.loss, of_black.loss)
+    assert (progress.loss > 7).all()
+    before = train.init(method, train.runs_of(RECIPE, np.arange(2)))
+    jax.tree.map(np.testing.assert_array_equal, state.params, before.params)  # the rate is 0
+
+
+def test_neural_recognizers_trunk_learns_a_hundredth_as_fast_and_its_heads_slow_down():
+    method = METHODS["neural-recognizer"]
+    params = {"params": {"trunk": {"w": jnp.ones(3)}, "joint": {"w": jnp.ones(3)}}}
+    optimizer = method.optimizer(1e-3, steps=2)
+    state = optimizer.init(params)
+    sizes = {"trunk": [], "joint": []}
+    for _ in range(170):
+        gradient = jax.tree.map(lambda leaf: 0.1 * jnp.ones_like(leaf), params)
+        updates, state = optimizer.update(gradient, state, params)
+        for name, mine in sizes.items():
+            mine.append(-float(updates["params"][name]["w"][0]))
+    np.testing.assert_allclose(sizes["trunk"], 1e-5, rtol=0.01)
+    np.testing.assert_allclose(sizes["joint"][:20], 1e-3, rtol=0.01)
+    np.testing.assert_allclose(sizes["joint"][20:40], 5e-4, rtol=0.01)
+    np.testing.assert_allclose(sizes["joint"][-20:], 1e-5, rtol=0.01)
+
+
+def test_neural_recognizers_reversal_grows_with_the_steps():
+    method = METHODS["neural-recognizer"]
+    assert float(method.options(jnp.asarray(0))["reversal"]) == 0
+    assert float(method.options(jnp.asarray(10_000))["reversal"]) > 0.99
+    outputs = emr.Outputs(*(jnp.asarray([[2.0, 1.0, 0.0]]) for _ in range(4)))
+    one = method.losses(outputs, jnp.asarray([0]), jnp.asarray([0]))
+    other = method.losses(outputs, jnp.asarray([0]), jnp.asarray([2]))
+    assert float(other[0] - one[0]) == pytest.approx(2, abs=1e-5)
+
+
+def test_every_method_has_a_recipe_of_its_own_and_a_name():
+    titles = [method.title for method in METHODS.values()]
+    assert len(set(titles)) == len(titles)
+    for method in METHODS.values():
+        recipe = Recipe(method.epochs, method.batch_size, method.learning_rate)
+        assert all(value > 0 for value in dataclasses.astuple(recipe)[:3])
