@@ -1,0 +1,317 @@
+"""Table 3 of the paper, re-run: every method on the same clips, folds and flow.
+
+    python experiments/table3.py --dataset=3db --source=DIR
+    python experiments/table3.py --dataset=synthetic --smoke
+
+The last epoch is scored, predictions of all folds are pooled, intervals resample subjects, and
+each method is compared with MJFN on the same draws. A row that is finished is kept; a run that was
+stopped continues with the same command. All of it goes to `table3.json`, by the paper's names.
+
+Micro-Attention, ATNet and CapsuleNet take frames, for which there is no data set yet.
+"""
+
+import dataclasses
+import json
+import logging
+import pathlib
+import time
+from typing import Any, Literal
+
+import handcrafted
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from console import progress_bar, script
+from training import Data, Sharing
+
+from flow.errors import InputError
+from flow.lock import hold
+from mjfn_jax import metrics, models, sweep, train
+from mjfn_jax.folds import choose, leave_one_subject_out
+from mjfn_jax.logs import Prediction
+from mjfn_jax.models.method import EXAMPLES
+from mjfn_jax.results import hardware
+from mjfn_jax.train import Recipe
+
+PAPER = {
+    "LBP-TOP": (58.82, 57.85, 20.00, 52.80, 70.26, 74.29, 39.54, 41.02),
+    "Bi-WOOF": (62.96, 62.27, 57.27, 58.29, 78.05, 80.26, 52.11, 51.39),
+    "MDMO": (None, None, 62.03, 61.57, 71.72, 70.97, None, None),
+    "Sparse MDMO": (None, None, 67.17, 67.39, 75.98, 73.96, None, None),
+    "AlexNet": (75.96, 71.98, 72.88, 71.86, 85.64, 83.77, 77.27, 66.11),
+    "Micro-Attention": (50.80, 49.30, 47.30, 46.60, 53.90, 51.70, 40.30, 34.00),
+    "ATNet": (63.10, 61.30, 55.30, 54.30, 79.80, 77.50, 49.60, 48.20),
+    "OFF-ApexNet": (71.96, 70.96, 68.17, 66.95, 87.64, 86.81, 54.09, 53.92),
+    "STSTNet": (73.53, 76.05, 68.01, 70.13, 83.82, 86.86, 65.88, 68.10),
+    "Dual-Inception": (73.22, 72.78, 66.45, 67.26, 86.21, 85.60, 58.68, 56.63),
+    "CapsuleNet": (65.20, 65.06, 58.20, 58.77, 70.68, 70.18, 58.82, 59.89),
+    "Neural-Recognizer": (78.85, 78.24, 74.61, 75.30, 82.93, 82.09, 77.54, 71.52),
+    "MJFN-BbN": (80.71, 77.02, 73.93, 72.75, 88.92, 85.58, 71.77, 64.87),
+    "MJFN-Avg": (82.96, 79.51, 74.11, 74.13, 91.51, 88.71, 73.29, 66.15),
+    "MJFN": (83.38, 80.56, 80.78, 79.95, 91.51, 88.71, 77.64, 73.12),
+}
+"""The paper's Table 3, in its order: UF1 and UAR in % on 3DB, SMIC, CASME II and SAMM."""
+
+TITLES = handcrafted.TITLES | {name: method.title for name, method in models.METHODS.items()}
+"""The methods that run, by the names that `--methods` takes."""
+METHODS = tuple(sorted(TITLES, key=lambda name: list(PAPER).index(TITLES[name])))
+
+
+@dataclasses.dataclass(frozen=True)
+class Table3(Data):
+    """Train or fit the methods of Table 3 under one protocol, and compare them."""
+
+    methods: tuple[Literal[*METHODS], ...] = METHODS
+    """Which rows."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each learned method is trained once with each."""
+    epochs: int | None = None
+    """Passes over a fold's training clips; by default each method's own number."""
+    folds: str = "all"
+    """`all`, or the subjects to hold out, with commas between."""
+    smoke: bool = False
+    """One subject of each database, one epoch and one seed: to see that every row runs."""
+    sharing: tyro.conf.OmitArgPrefixes[Sharing] = Sharing()
+    json: pathlib.Path | None = None
+    """Where the table is written; by default `table3.json` in --out."""
+    out: pathlib.Path | None = None
+    """Where rows and checkpoints are kept; by default `runs/DATASET-table3`."""
+
+
+def main(flags: Table3) -> None:
+    if flags.smoke:
+        flags = dataclasses.replace(flags, seeds=flags.seeds[:1], epochs=flags.epochs or 1)
+    images = flags.clips()
+    every_fold, held_out = leave_one_subject_out(images.databases, images.subjects)
+    folds = choose(every_fold, flags.folds)
+    if flags.smoke:
+        folds = tuple({fold.database: fold for fold in folds[::-1]}.values())[::-1]
+    out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-table3"
+    rows, failed = {}, {}
+    with hold(out):
+        sweep.claim(out, {"dataset": flags.dataset, "fingerprints": flags.fingerprints(images)})
+        for name in dict.fromkeys(flags.methods):
+            learned = name in models.METHODS
+            row_of = _learned if learned else _handcrafted
+            try:
+                rows[TITLES[name]] = row_of(name, flags, folds, held_out, out)
+            except InputError as error:
+                failed[TITLES[name]] = str(error)
+                logging.info("%s failed: %s", TITLES[name], error)
+        _compare(rows)
+        table = {
+            "dataset": flags.dataset,
+            "folds": [fold.name for fold in folds],
+            "hardware": hardware(),
+            "failed": failed,
+            "methods": rows,
+        }
+        path = flags.json or out / "table3.json"
+        path.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n")
+    print(text(table))
+    print(f"written to {path}")
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(failed) + len(rows)} rows failed: "
+            + "; ".join(f"{title}: {why}" for title, why in failed.items())
+        )
+
+
+def _learned(name, flags, folds, held_out, out) -> dict[str, Any]:
+    """The row of a network."""
+    method = models.METHODS[name]
+    clips = flags.clips(method.takes)
+    epochs = method.epochs if flags.epochs is None else flags.epochs
+    folder = out / name / f"e{epochs}"
+    recipes = [
+        Recipe(epochs, method.batch_size, method.learning_rate, seed)
+        for seed in dict.fromkeys(flags.seeds)
+    ]
+    tasks = [
+        sweep.Task(fold, recipe, folder / f"seed{recipe.seed}", {"method": name, "num_jfms": None})
+        for recipe in recipes
+        for fold in folds
+    ]
+    logging.info(
+        "%s: %d folds x %d seeds, %d epochs", TITLES[name], len(folds), len(recipes), epochs
+    )
+    start = time.monotonic()
+    with progress_bar(epochs * len(tasks)) as on_epoch:
+        done = sweep.run_together(
+            method, clips, tasks, held_out, folder / "state", on_epoch=on_epoch,
+            **flags.sharing.options(),
+        )  # fmt: skip
+    seconds = time.monotonic() - start
+    seeds = {}
+    for k, recipe in enumerate(recipes):
+        mine = done[k * len(folds) : (k + 1) * len(folds)]
+        sick = [result.fold.name for result in mine if result.failed_at is not None]
+        if sick:
+            raise InputError(f"the loss of {', '.join(sick)} with seed {recipe.seed} is not finite")
+        seeds[recipe.seed] = [prediction for result in mine for prediction in result.predictions]
+    variables = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
+    kept = folder / "seconds.json"
+    if not kept.exists():  # what another run has trained took its own time
+        kept.write_text(json.dumps(seconds))
+    return {
+        "kind": method.takes,
+        "epochs": epochs,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+        "training_seconds": json.loads(kept.read_text()),
+        "milliseconds_a_clip": _milliseconds(method),
+        **_scores(TITLES[name], seeds),
+    }
+
+
+def _handcrafted(name, flags, folds, held_out, out) -> dict[str, Any]:
+    """The row of features and an SVM. It has no seed: it gives the same each time."""
+    if flags.dataset == "synthetic":
+        dataset, source = "3db", flags.data_dir / "synthetic" / "mini"
+    elif flags.source is None:
+        raise InputError("its features are computed from the frames: give their --source")
+    else:
+        dataset, source = flags.dataset, flags.source
+    clips = flags.clips()
+    kept = out / name / "predictions.json"
+    if not kept.exists():
+        start = time.monotonic()
+        predictions = handcrafted.predict(name, clips, dataset, source, out / "features")
+        record = {
+            "seconds": time.monotonic() - start,
+            "predictions": [dataclasses.asdict(prediction) for prediction in predictions],
+        }
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(record))
+    record = json.loads(kept.read_text())
+    chosen = {(fold.database, fold.subject) for fold in folds}
+    predictions = [Prediction(**one) for one in record["predictions"]]
+    mine = [p for p in predictions if (p.database, p.subject) in chosen]
+    return {
+        "kind": "frames, SVM",
+        "epochs": None,
+        "parameters": None,
+        "training_seconds": record["seconds"],
+        "milliseconds_a_clip": None,
+        **_scores(TITLES[name], {0: mine}),
+    }
+
+
+def _scores(title: str, seeds: dict[int, list[Prediction]]) -> dict[str, Any]:
+    """Scores by seed, their mean by part, the paper's figures, and the first seed's predictions."""
+    scored = {seed: metrics.score_parts(predictions) for seed, predictions in seeds.items()}
+    parts = {}
+    for part in next(iter(scored.values())):
+        parts[part] = {}
+        for measure in ("uf1", "uar"):
+            values = [entry[part][measure] for entry in scored.values()]
+            parts[part][measure] = float(np.mean(values))
+            parts[part][f"{measure}_seeds"] = values
+            first = next(iter(scored.values()))[part]
+            parts[part][f"{measure}_interval"] = first[f"{measure}_interval"]
+    names = [
+        (part, measure) for part in ("3db", "smic", "casme2", "samm") for measure in ("uf1", "uar")
+    ]
+    return {
+        "scores": parts,
+        "paper": {
+            f"{part}_{measure}": value and value / 100
+            for (part, measure), value in zip(names, PAPER[title], strict=True)
+        },
+        "confusion": next(iter(scored.values()))["pooled"]["confusion"],
+        "predictions": {
+            str(seed): [dataclasses.asdict(p) for p in predictions]
+            for seed, predictions in seeds.items()
+        },
+    }
+
+
+def _compare(rows: dict[str, dict[str, Any]]) -> None:
+    """Each row beside MJFN, first seed against first seed, on the same draws of subjects.
+
+    The p-values are Holm's: the smallest of m times m, the next times m - 1, and so on.
+    """
+    if "MJFN" not in rows:
+        return
+
+    def first(row):
+        predictions = next(iter(row["predictions"].values()))
+        return sorted(predictions, key=lambda p: (p["database"], p["subject"], p["clip"]))
+
+    ours = first(rows["MJFN"])
+    labels = np.array([p["label"] for p in ours])
+    people = np.array([f"{p['database']}/{p['subject']}" for p in ours])
+    compared = {}
+    for title, row in rows.items():
+        if title == "MJFN":
+            continue
+        theirs = np.array([p["prediction"] for p in first(row)])
+        mine = np.array([p["prediction"] for p in ours])
+        compared[title] = metrics.paired(labels, theirs, mine, people)
+    for measure in ("uf1", "uar"):
+        order = sorted(compared, key=lambda title: compared[title][f"{measure}_p"])
+        highest = 0.0
+        for rank, title in enumerate(order):
+            corrected = compared[title][f"{measure}_p"] * (len(order) - rank)
+            highest = min(1.0, max(highest, corrected))
+            compared[title][f"{measure}_p_holm"] = highest
+    for title, result in compared.items():
+        rows[title]["against_mjfn"] = result
+
+
+def _milliseconds(method: models.Method) -> float:
+    """From inputs in memory to probabilities of one clip: median of 20, compiled before."""
+    example = EXAMPLES[method.takes]
+    variables = train.init_variables(method, jax.random.key(0))
+    apply = jax.jit(lambda variables, inputs: train.log_probabilities(method, variables, inputs))
+    inputs = jnp.ones(example.shape, example.dtype)
+    seconds = []
+    for _ in range(21):
+        start = time.perf_counter()
+        jax.block_until_ready(apply(variables, inputs))
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(seconds[1:]))
+
+
+def text(table: dict[str, Any]) -> str:
+    """The table: pooled scores with their interval and spread, beside the paper's on 3DB."""
+    lines = [("method", "UF1 [95 %] (seeds)", "UAR [95 %] (seeds)", "paper", "against MJFN", "ms")]
+    for title in PAPER:
+        row = table["methods"].get(title)
+        if row is None:
+            why = "failed" if title in table["failed"] else "-"
+            lines.append((title, why, "", _percent(title), "", ""))
+            continue
+        pooled, against = row["scores"]["pooled"], row.get("against_mjfn")
+        lines.append(
+            (
+                title,
+                _cell(pooled, "uf1"),
+                _cell(pooled, "uar"),
+                _percent(title),
+                f"{against['uf1']:+.3f} (p {against['uf1_p_holm']:.3f})" if against else "",
+                f"{row['milliseconds_a_clip']:.1f}" if row["milliseconds_a_clip"] else "",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(part, measure):
+    interval, seeds = part[f"{measure}_interval"], part[f"{measure}_seeds"]
+    low, high = interval or (float("nan"), float("nan"))
+    spread = f" ({min(seeds):.3f}-{max(seeds):.3f})" if len(seeds) > 1 else ""
+    return f"{part[measure]:.3f} [{low:.3f}, {high:.3f}]{spread}"
+
+
+def _percent(title):
+    uf1, uar = PAPER[title][:2]
+    return "-" if uf1 is None else f"{uf1 / 100:.3f} / {uar / 100:.3f}"
+
+
+if __name__ == "__main__":
+    with script():
+        main(tyro.cli(Table3))

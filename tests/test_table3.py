@@ -1,0 +1,143 @@
+"""`experiments/table3.py`: rows of networks and of features, compared under one protocol."""
+
+import json
+import types
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scripts
+import tyro
+from tiny import Tiny
+
+from flow.clips import Clip
+from flow.errors import one_line
+from mjfn_jax import metrics, models, train
+
+import handcrafted  # isort: skip  (made importable by scripts)
+import table3  # isort: skip
+
+FLOWS = scripts.FLOWS
+SHORT = ("--dataset=3db", "--epochs=2")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return scripts.write_shards(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_methods(tmp_path_factory):
+    """Two networks of two layers, and frames of noise in the place of the databases'."""
+    folder = tmp_path_factory.mktemp("frames")
+    random = np.random.default_rng(0)
+    clips = []
+    owners = zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, FLOWS.labels, strict=True)
+    for number, (database, subject, name, label) in enumerate(owners):
+        frames = {}
+        for t in (1, 2, 3):
+            frames[t] = folder / f"{number}_{t}.png"
+            image = random.integers(0, 256, (16, 16), np.uint8)
+            assert cv2.imwrite(str(frames[t]), image)
+        clips.append(
+            Clip(database, subject, name, "", int(label), 1, 2, 3, frames, 100, cropped=True)
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        networks = {"mjfn": Tiny(), "ststnet": Tiny(dropout=0.1)}
+        patch.setattr(models, "METHODS", models.METHODS | networks)
+        reading = types.SimpleNamespace(clips=clips[::-1])  # in another order
+        patch.setattr(handcrafted, "read", lambda dataset, source: reading)
+        yield
+
+
+def run(data_dir, out, *flags):
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--source={data_dir}", f"--out={out}", *flags)
+    with one_line():
+        table3.main(tyro.cli(table3.Table3, args=[*map(str, flags)]))
+    return json.loads((out / "table3.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(data_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("table3")
+    flags = ("--methods", "ststnet", "mjfn", "lbp-top", "--seeds", "3", "4")
+    return out, run(data_dir, out, *flags)
+
+
+def test_every_row_predicts_every_clip_and_stands_beside_the_papers(whole):
+    rows = whole[1]["methods"]
+    assert set(rows) == {"STSTNet", "MJFN", "LBP-TOP"}
+    for title, row in rows.items():
+        for predictions in row["predictions"].values():
+            assert sorted(p["clip"] for p in predictions) == sorted(FLOWS.clips)
+        assert row["paper"]["3db_uf1"] == pytest.approx(table3.PAPER[title][0] / 100)
+        assert set(row["scores"]) == {"pooled", "smic", "casme2", "samm"}
+    assert list(rows["MJFN"]["predictions"]) == ["3", "4"]
+    assert list(rows["LBP-TOP"]["predictions"]) == ["0"]
+    shapes = jax.eval_shape(Tiny().init, jax.random.key(0), jnp.zeros((1, 224, 224, 3)))
+    assert rows["MJFN"]["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def test_a_score_is_the_mean_over_seeds_and_the_interval_the_first_ones(whole):
+    row = whole[1]["methods"]["MJFN"]
+    both = []
+    for predictions in row["predictions"].values():
+        labels, guesses = (np.array([p[n] for p in predictions]) for n in ("label", "prediction"))
+        both.append(metrics.scores(labels, guesses).uf1)
+    assert row["scores"]["pooled"]["uf1"] == pytest.approx(np.mean(both))
+    assert row["scores"]["pooled"]["uf1_seeds"] == pytest.approx(both)
+
+
+def test_rows_are_compared_with_mjfn_and_the_p_values_are_holms(whole):
+    rows = whole[1]["methods"]
+    assert "against_mjfn" not in rows["MJFN"]
+    pairs = [rows[title]["against_mjfn"] for title in ("STSTNet", "LBP-TOP")]
+    small, large = sorted(pairs, key=lambda pair: pair["uf1_p"])
+    assert small["uf1_p_holm"] == pytest.approx(min(1, 2 * small["uf1_p"]))
+    assert large["uf1_p_holm"] == pytest.approx(max(small["uf1_p_holm"], large["uf1_p"]))
+    first = {title: rows[title]["scores"]["pooled"]["uf1_seeds"][0] for title in rows}
+    assert rows["LBP-TOP"]["against_mjfn"]["uf1"] == pytest.approx(first["LBP-TOP"] - first["MJFN"])
+
+
+def test_finished_rows_are_kept(whole, data_dir, monkeypatch):
+    out, before = whole
+    monkeypatch.setattr(train, "train_epoch", None)
+    monkeypatch.setattr(handcrafted, "predict", None)
+    flags = ("--methods", "ststnet", "mjfn", "lbp-top", "--seeds", "3", "4")
+    again = run(data_dir, out, *flags)
+    for title, row in again["methods"].items():
+        assert row["predictions"] == before["methods"][title]["predictions"]
+        assert row["training_seconds"] == before["methods"][title]["training_seconds"]
+
+
+def test_a_row_that_fails_is_named_and_the_others_finish(data_dir, tmp_path, monkeypatch, capsys):
+    init = train.init
+
+    def sick(method, runs):
+        state = init(method, runs)
+        if method.dropout == 0.5:
+            return state
+        return state._replace(params=jax.tree.map(lambda leaf: leaf * jnp.nan, state.params))
+
+    monkeypatch.setattr(train, "init", sick)
+    with pytest.raises(SystemExit) as caught:
+        run(data_dir, tmp_path, "--methods", "ststnet", "mjfn", "--smoke")
+    assert "1 of 2 rows failed: STSTNet: the loss of casme2/sub01" in caught.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if line.startswith("STSTNet")).split()[1] == "failed"
+    table = json.loads((tmp_path / "table3.json").read_text())
+    assert list(table["methods"]) == ["MJFN"]
+    assert table["folds"] == ["casme2/sub01", "samm/6", "smic/s1"]
+
+
+def test_an_unknown_method_is_answered_with_the_known_ones(data_dir, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(data_dir, tmp_path, "--methods", "lbp")
+    assert "sparse-mdmo" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_papers_table_has_fifteen_rows_and_every_method_here_is_one():
+    assert len(table3.PAPER) == 15
+    assert set(table3.TITLES.values()) <= set(table3.PAPER)
