@@ -1,12 +1,16 @@
-"""MJFN in JAX and Flax: flow images, leave-one-subject-out, scores."""
+"""Micro-expression recognition in JAX and Flax: flow images, leave-one-subject-out, scores."""
 
-__all__ = ["load"]
+__all__ = ["leave_one_subject_out", "load"]
 
 
 def __getattr__(name):
-    """`load` comes with JAX, which scoring a log can do without."""
-    if name != "load":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mjfn_jax.checkpoints import load
+    """These come with JAX, which scoring a log can do without."""
+    if name == "load":
+        from mjfn_jax.checkpoints import load
 
-    return load
+        return load
+    if name == "leave_one_subject_out":
+        from mjfn_jax.arrays import leave_one_subject_out
+
+        return leave_one_subject_out
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
