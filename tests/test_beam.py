@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import apache_beam
 import cv2
 import numpy as np
 import pytest
