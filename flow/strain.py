@@ -39,18 +39,7 @@ def uv_strain(
       size: height and width of the result, pixels.
 
     Returns:
-      u and v in px of `flow`, not of the small image; strain in px per px. See :func:`stretch`.
+      u and v in px of `flow`, not of the small image; strain in px per px.
     """
     channels = np.dstack([flow, strain(flow)])
     return cv2.resize(channels, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def stretch(image: Float32[np.ndarray, "H W C"]) -> Float32[np.ndarray, "H W C"]:
-    """Each channel stretched so that it goes from 0 to 255; a constant channel becomes 0.
-
-    STSTNet's authors give this as the step before the training images' mean is subtracted. It
-    takes out the strength of the motion, and the level of no motion differs between images.
-    """
-    low = image.min((0, 1))
-    span = image.max((0, 1)) - low
-    return 255 * (image - low) / np.where(span > 0, span, 1)

@@ -1,7 +1,9 @@
 """What a method adds to the training step: statistics, draws by class, its own loss and rates."""
 
 import dataclasses
+import pathlib
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 from tiny import Tiny
 
 from mjfn_jax import train
-from mjfn_jax.models import METHODS, emr
+from mjfn_jax.layers import Conv
+from mjfn_jax.models import METHODS, Method, emr
 from mjfn_jax.train import Recipe
 
 LABELS = np.array([0, 0, 0, 0, 0, 1, 1, 2])
@@ -140,3 +143,16 @@ def test_every_method_has_a_recipe_of_its_own_and_a_name():
     for method in METHODS.values():
         recipe = Recipe(method.epochs, method.batch_size, method.learning_rate)
         assert all(value > 0 for value in dataclasses.astuple(recipe)[:3])
+
+
+def test_the_readmes_new_method_trains():
+    text = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+    code = text[text.index("class Small(Method)") :].partition("```")[0]
+    names = {"Method": Method, "nn": nn, "Conv": Conv}
+    exec(code, names)
+    small = names["Small"]()
+    state, progress = fit(small)
+    assert np.isfinite(progress.loss).all()
+    before = train.init(small, train.runs_of(RECIPE, np.arange(2)))
+    kernel = state.params["params"]["Conv_0"]["kernel"]
+    assert (kernel != before.params["params"]["Conv_0"]["kernel"]).any()
