@@ -26,6 +26,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from flow.databases import DATABASES
 from flow.synthetic.cast import cast
 from flow.synthetic.motion import crop, play
 from flow.tvl1 import PRESETS, Parameters, Stream, describe_backend, tvl1
@@ -85,7 +86,7 @@ class Shot:
 def stand_ins(per_database: int) -> list[Shot]:
     """The first clips of every database's first subjects."""
     shots, plans = [], cast("mini", 0, 1.0)
-    for database in ("smic", "casme2", "samm"):
+    for database in DATABASES:
         ours = [p for p in plans if p.database == database and p.label is not None]
         for plan in [ours[i] for i in np.linspace(0, len(ours) - 1, per_database).astype(int)]:
             take = play(plan, 0, 1.0)
@@ -140,6 +141,7 @@ def full_runs(shots: list[Shot]) -> dict:
         rows.append(
             {
                 "database": shot.database,
+                "motion_px": float(np.linalg.norm(shot.truth, axis=-1).mean()),
                 "within_0_1_px": float((apart <= 0.1).mean()),
                 "control_within_0_1_px": float((distances(control, flows["opencv"]) <= 0.1).mean()),
                 "apart_px": float(apart.mean()),
@@ -152,7 +154,24 @@ def full_runs(shots: list[Shot]) -> dict:
         "jax_over_opencv_one_core": medians["opencv"] / medians["jax"],
         "ms_a_pair_one_core": {backend: 1e3 * value for backend, value in medians.items()},
         "within_0_1_px": min(row["within_0_1_px"] for row in rows),
+        "error_by_group": groups(rows),
         "pairs": rows,
+    }
+
+
+def groups(rows: list[dict]) -> dict[str, dict[str, float]]:
+    """Mean end-point errors by database, and by the size of the true motion."""
+    middle = statistics.median(row["motion_px"] for row in rows)
+    members = {name: [r for r in rows if r["database"] == name] for name in DATABASES}
+    members["weaker half"] = [row for row in rows if row["motion_px"] <= middle]
+    members["stronger half"] = [row for row in rows if row["motion_px"] > middle]
+    return {
+        name: {
+            field: statistics.fmean(row[field] for row in mine)
+            for field in ("motion_px", "opencv_error_px", "jax_error_px")
+        }
+        for name, mine in members.items()
+        if mine
     }
 
 
