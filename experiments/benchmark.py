@@ -32,7 +32,7 @@ from flow.faces import read_boxes
 from flow.frames import read_face
 from flow.synthetic import render
 from flow.tvl1 import resolve_backend
-from mjfn_jax.results import hardware
+from mjfn_jax.hardware import hardware
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjfn_jax import layers
-from mjfn_jax.results import hardware
+from mjfn_jax.hardware import hardware
 
 BATCH = 12
 SHAPES = {

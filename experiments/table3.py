@@ -29,9 +29,9 @@ from flow.errors import InputError
 from flow.lock import hold
 from mjfn_jax import metrics, models, sweep, train
 from mjfn_jax.folds import choose, leave_one_subject_out
+from mjfn_jax.hardware import hardware
 from mjfn_jax.logs import Prediction
 from mjfn_jax.models.method import EXAMPLES
-from mjfn_jax.results import hardware
 from mjfn_jax.train import Recipe
 
 PAPER = {

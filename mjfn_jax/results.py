@@ -9,12 +9,12 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from mjfn_jax import metrics
 from mjfn_jax.data import FlowImages
 from mjfn_jax.figures import confusion_figure, curves_figure
+from mjfn_jax.hardware import hardware
 from mjfn_jax.logs import write_log
 from mjfn_jax.sweep import FoldResult
 
@@ -62,20 +62,6 @@ def summarise(
             }
             for result in results
         },
-    }
-
-
-def hardware() -> dict[str, Any]:
-    """The devices that JAX computes on, and the processor."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
-    return {
-        "devices": [device.device_kind for device in jax.devices()],
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
     }
 
 

@@ -1,0 +1,22 @@
+"""What a result was computed on."""
+
+import os
+import pathlib
+import platform
+from typing import Any
+
+import jax
+
+
+def hardware() -> dict[str, Any]:
+    """The devices that JAX computes on, and the processor."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    return {
+        "devices": [device.device_kind for device in jax.devices()],
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+    }
