@@ -55,13 +55,10 @@ class Ablation(Data):
 
 def variants(num_jfms: tuple[int, ...], fusions: tuple[str, ...]) -> dict[str, tuple[str, int]]:
     """Method and number of JFMs of each network, by the paper's name where it has one."""
-    named = {0: "MJFN-BbN", 3: "MJFN"}
-    networks = {}
-    if "softmax" in fusions:
-        networks = {named.get(n, f"MJFN, {n} JFM"): ("mjfn", n) for n in num_jfms}
+    networks = [("mjfn", n) for n in num_jfms if "softmax" in fusions]
     if "average" in fusions and 3 in num_jfms:
-        networks["MJFN-Avg"] = ("mjfn-avg", 3)
-    return networks
+        networks.append(("mjfn-avg", 3))
+    return {models.METHODS[method].clone(num_jfms=n).title: (method, n) for method, n in networks}
 
 
 def main(flags: Ablation) -> None:

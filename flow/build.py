@@ -28,7 +28,7 @@ from flow.color import flow_to_color
 from flow.databases import DATASETS, read
 from flow.errors import InputError
 from flow.faces import find_face, read_boxes
-from flow.frames import read_face, read_grey
+from flow.frames import read_content, read_face, read_grey
 from flow.tvl1 import Parameters, describe_backend, resolve_backend, tvl1
 
 logger = logging.getLogger(__name__)
@@ -190,12 +190,7 @@ class _Job:
         annotation = [*clip.key, clip.label, clip.onset, clip.apex, clip.offset, box]
         digest = hashlib.sha256(json.dumps(annotation).encode())
         for number, frame in _frames(clip).items():
-            try:
-                content = frame.read_bytes()
-            except FileNotFoundError:
-                raise InputError(
-                    f"{frame}: no such image: copy it again from the owners' archive"
-                ) from None
+            content = read_content(frame)
             digest.update(f"{number} {len(content)}\n".encode() + content)
         made_by = json.dumps([digest.hexdigest(), _settings(parameters), describe_backend(backend)])
         name = hashlib.sha256(made_by.encode()).hexdigest()

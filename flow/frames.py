@@ -19,6 +19,18 @@ MAX_PIXELS = 64_000_000
 _CURE = "copy it again from the owners' archive"
 
 
+def read_content(path: pathlib.Path) -> bytes:
+    """A frame's file as it is, for a digest.
+
+    Raises:
+      InputError: the file is missing; the message names it.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image: {_CURE}") from None
+
+
 def read_grey(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
     """Read a JPEG, PNG or BMP image as grey values 0 to 255 (ITU-R 601 luma for colour).
 

@@ -187,7 +187,7 @@ def _share(nodes: Sequence[dict[str, Any]]) -> tuple[dict[str, int], int]:
 
 
 def _train_part(number, folds, shared, queue):
-    """A task of the cluster: train a part of the folds with :func:`mjfn_jax.sweep.run`.
+    """A task of the cluster: train a part of the folds.
 
     After each epoch (part, worker, epochs of folds done, loss) are put into the queue.
     """
@@ -206,14 +206,13 @@ def _train_part(number, folds, shared, queue):
         total += done
         queue.put((number, f"{host}:{os.getpid()}", total, float(loss)))
 
-    return sweep.run(
+    tasks = [sweep.Task(fold, recipe, out, config) for fold in folds]
+    return sweep.run_together(
         method,
         flows,
-        folds,
+        tasks,
         held_out,
-        recipe,
-        out,
-        config,
+        out / "state",  # with the other parts' states
         save_every=save_every,
         on_epoch=on_epoch,
     )

@@ -138,7 +138,9 @@ def run(
     """
     out = pathlib.Path(out)
     tasks = [Task(fold, recipe, out, config) for fold in folds]
-    return run_together(method, flows, tasks, held_out, out / "state", **options)
+    results = run_together(method, flows, tasks, held_out, out / "state", **options)
+    shutil.rmtree(out / "state", ignore_errors=True)  # what chunks of another size have left
+    return results
 
 
 def run_together(
@@ -180,7 +182,7 @@ def run_together(
             on_epoch(recipe.epochs * len(chunk), math.nan)
             continue
         masks = held_out[[task.fold.index for task in chunk]]
-        home = states / _name(chunk)
+        home = states / _name(chunk, states)
         trained = train_chunk(
             method, flows, _runs(chunk), masks, recipe, steps, home, devices, save_every, on_epoch
         )
@@ -199,11 +201,13 @@ def run_together(
     return results
 
 
-def _name(chunk):
+def _name(chunk, states):
     """Of the folder of a chunk's state: what is trained in it."""
     runs = [
-        [task.fold.index, task.recipe.seed, task.recipe.learning_rate, str(task.out)]
+        [task.fold.index, task.recipe.seed, task.recipe.learning_rate, folder]
         for task in chunk
+        # The same from wherever the command is given, and after the whole is moved.
+        for folder in [os.path.relpath(task.out, states)]
     ]
     digest = hashlib.sha256(json.dumps(runs).encode()).hexdigest()
     return f"{chunk[0].fold.index}-{chunk[-1].fold.index}-of-{len(chunk)}-{digest[:8]}"

@@ -51,11 +51,10 @@ class Runs(NamedTuple):
 
 def runs_of(recipe: Recipe, folds: Integer[np.ndarray, " F"]) -> Runs:
     """These folds, all with the recipe's own seed and learning rate."""
-    same = np.ones(len(folds))
     return Runs(
         jnp.asarray(folds, jnp.uint32),
-        jnp.asarray(same * recipe.seed, jnp.uint32),
-        jnp.asarray(same * recipe.learning_rate, jnp.float32),
+        jnp.full(len(folds), recipe.seed % 2**32, jnp.uint32),
+        jnp.full(len(folds), recipe.learning_rate, jnp.float32),
     )
 
 

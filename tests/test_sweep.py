@@ -368,6 +368,31 @@ def test_seeds_and_learning_rates_are_trained_together_as_they_are_alone(tmp_pat
     assert len(losses) == 12  # no two are the same run
 
 
+def test_what_chunks_of_another_size_have_left_is_removed_at_the_end(tmp_path, whole):
+    def die(folds, loss):
+        if not np.isnan(loss) and list(tmp_path.glob("state/*/*")):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path, save_every=0.0, on_epoch=die)
+    assert_same(run(tmp_path, fold_chunk=4), whole[1])
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_state_is_found_again_after_its_folder_has_moved(tmp_path, whole):
+    def die(folds, loss):
+        if list((tmp_path / "here").glob("state/*/*")):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "here", save_every=0.0, on_epoch=die)
+    (tmp_path / "here").rename(tmp_path / "there")
+    read = []
+    done = run(tmp_path / "there", on_epoch=lambda folds, loss: read.append((folds, loss)))
+    assert_same(done, whole[1])
+    assert read[0][0] > 0 and np.isnan(read[0][1])
+
+
 def test_a_failed_fold_is_not_trained_again(tmp_path, fail, monkeypatch):
     fail(3)
     first = run(tmp_path)

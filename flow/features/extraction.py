@@ -23,7 +23,7 @@ from flow.features.bi_woof import BiWoof, bi_woof
 from flow.features.lbp_top import LbpTop, lbp_top
 from flow.features.mdmo import Mdmo, atoms
 from flow.features.regions import facial_regions
-from flow.frames import SIZE, read_face, read_grey
+from flow.frames import SIZE, read_content, read_face, read_grey
 from flow.tvl1 import describe_backend, follow, tvl1
 
 Method = LbpTop | BiWoof | Mdmo
@@ -122,12 +122,7 @@ def _digest(
     points = None if landmarks is None else landmarks.tolist()
     digest = hashlib.sha256(json.dumps([made_by, clip.cropped, box, points]).encode())
     for frame in frames.values():
-        try:
-            content = frame.read_bytes()
-        except FileNotFoundError:
-            raise InputError(
-                f"{frame}: no such image: copy it again from the owners' archive"
-            ) from None
+        content = read_content(frame)
         digest.update(f"{len(content)}\n".encode() + content)
     return digest.hexdigest()
 
