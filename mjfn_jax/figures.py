@@ -1,4 +1,4 @@
-"""Figures of a run: confusion matrices and training curves."""
+"""Figures of a run: confusion matrices, training curves, scores by network and by amplitude."""
 
 import os
 from collections.abc import Sequence
@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flow.clips import CLASSES
 
 _TITLES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
+_CURVES = ("loss", "accuracy")
 _BLUE, _GREY = "#0b559f", "0.35"
 
 
@@ -36,7 +38,34 @@ def confusion_figure(parts: dict[str, dict], path: str | os.PathLike[str]) -> No
         panel.set_title(f"{_TITLES.get(name, name)} ({entry['n']} clips)", fontsize=11)
     panels[0].set_ylabel("ground truth")
     figure.supxlabel("prediction", fontsize=10)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
+
+
+def bands(history: dict[str, Float[np.ndarray, "epochs F"]]) -> dict[str, Any]:
+    """Training curves of all folds as three numbers an epoch, ready for JSON.
+
+    Args:
+      history: `loss` (nats) and `accuracy` (0 to 1) on the training clips, for each epoch and
+        fold; folds of several seeds may stand side by side.
+
+    Returns:
+      `folds`, their number F, and for `loss` and `accuracy` a list over epochs of the 5 %, 50 %
+      and 95 % quantile over the folds.
+
+    Raises:
+      ValueError: if a value is not finite: a median over such folds would hide it.
+    """
+    for name in _CURVES:
+        values = history[name]
+        if not np.isfinite(values).all():
+            epoch, fold = np.argwhere(~np.isfinite(values))[0]
+            raise ValueError(
+                f"{name} of epoch {epoch + 1}, fold {fold} (from 0) is {values[epoch, fold]}"
+            )
+    quantiles = {name: np.quantile(history[name], (0.05, 0.5, 0.95), axis=1).T for name in _CURVES}
+    return {"folds": history["loss"].shape[1]} | {
+        name: values.tolist() for name, values in quantiles.items()
+    }
 
 
 def curves_figure(
@@ -47,40 +76,45 @@ def curves_figure(
     """Write training loss and accuracy by epoch: median and 5-95 % band over the folds.
 
     Args:
-      history: `loss` (nats) and `accuracy` (0 to 1) on the training clips, for each epoch and
-        fold.
+      history: see :func:`bands`.
+      path: the image file; its suffix chooses the format.
+      loss_floor: see :func:`bands_figure`.
+
+    Raises:
+      ValueError: as :func:`bands`.
+    """
+    bands_figure(bands(history), path, loss_floor)
+
+
+def bands_figure(
+    curves: dict[str, Any], path: str | os.PathLike[str], loss_floor: float | None = None
+) -> None:
+    """Write the curves that :func:`bands` returns.
+
+    Args:
+      curves: `folds`, `loss` and `accuracy`.
       path: the image file; its suffix chooses the format.
       loss_floor: drawn as a line. A softmax of the sum Z of n + 1 probability vectors (Eq. 11)
         cannot give a class more than e^(n+1) / (e^(n+1) + K - 1), so its cross-entropy cannot
         fall below ln(1 + (K - 1) e^-(n+1)): 0.036 for n = 3 and K = 3.
-
-    Raises:
-      ValueError: if a value is not finite: a median over such folds would hide it.
     """
     figure = Figure(figsize=(9, 3.1), layout="constrained")
-    for panel, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        values = history[name]
-        if not np.isfinite(values).all():
-            epoch, fold = np.argwhere(~np.isfinite(values))[0]
-            raise ValueError(
-                f"{name} of epoch {epoch + 1}, fold {fold} (from 0) is {values[epoch, fold]}"
-            )
-        epochs = np.arange(1, len(values) + 1)
-        low, median, high = np.quantile(values, (0.05, 0.5, 0.95), axis=1)
-        marker = "o" if len(values) == 1 else None
+    for panel, name in zip(figure.subplots(1, 2), _CURVES, strict=True):
+        low, median, high = np.array(curves[name]).T
+        epochs = np.arange(1, len(median) + 1)
+        marker = "o" if len(median) == 1 else None
         panel.fill_between(epochs, low, high, color=_BLUE, alpha=0.25, lw=0, label="5–95 %")
         panel.plot(epochs, median, color=_BLUE, marker=marker, label="median")
-        top = 1.02 if name == "accuracy" else 1.05 * max(values.max(), loss_floor or 0)
+        top = 1.02 if name == "accuracy" else 1.05 * max(high.max(), loss_floor or 0)
         panel.set(xlabel="epoch", ylabel=f"training {name}", ylim=(0, top or 1))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.spines[["top", "right"]].set_visible(False)
         if name == "loss" and loss_floor is not None:
             panel.axhline(loss_floor, color=_GREY, ls="--", lw=1, label=f"floor {loss_floor:.3f}")
     handles, names = figure.axes[0].get_legend_handles_labels()
-    folds = values.shape[1]
-    title = f"{folds} fold{'s' * (folds > 1)}"
+    title = f"{curves['folds']} network{'s' * (curves['folds'] > 1)}"
     figure.legend(handles, names, title=title, loc="outside right center", frameon=False)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
 
 
 def seeds_figure(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -115,7 +149,7 @@ def seeds_figure(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -
         names.append("MJFN-Avg")
     if handles:
         figure.legend(handles, names, loc="outside right center", frameon=False)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
 
 
 def _draw_seeds(panel, rows, part, measure, color):
@@ -144,3 +178,10 @@ def _draw_confusion(panel, confusion):
     panel.set_yticks(range(len(CLASSES)), CLASSES)
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
+
+
+def _save(figure, path):
+    """The same drawing gives the same file: an SVG has neither a date nor random names."""
+    metadata = {"Date": None} if str(path).endswith(".svg") else None
+    with rc_context({"svg.hashsalt": "mjfn_jax"}):
+        figure.savefig(path, dpi=150, metadata=metadata)

@@ -1,11 +1,13 @@
 """Figures: what they show, read back from the drawing."""
 
+import json
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from skimage.io import imread
 
-from mjfn_jax.figures import confusion_figure, curves_figure
+from mjfn_jax.figures import bands, bands_figure, confusion_figure, curves_figure
 
 
 @pytest.fixture
@@ -75,3 +77,29 @@ def test_a_loss_that_is_not_finite_is_named_instead_of_averaged_away(tmp_path):
     loss[2, 1] = np.nan
     with pytest.raises(ValueError, match=r"loss of epoch 3, fold 1 \(from 0\) is nan"):
         curves_figure({"loss": loss, "accuracy": loss}, tmp_path / "curves.png")
+
+
+def test_bands_are_quantiles_over_the_folds_and_survive_json():
+    random = np.random.default_rng(0)
+    history = {"loss": random.random((4, 7), np.float32), "accuracy": random.random((4, 7))}
+    kept = json.loads(json.dumps(bands(history), allow_nan=False))
+    assert kept["folds"] == 7
+    for name in ("loss", "accuracy"):
+        assert len(kept[name]) == 4
+        for epoch, three in enumerate(kept[name]):
+            ordered = sorted(map(float, history[name][epoch]))
+            for value, share in zip(three, (0.05, 0.5, 0.95), strict=True):
+                below = int(share * 6)  # linear between neighbours
+                rest = share * 6 - below
+                expected = ordered[below] + rest * (ordered[below + 1] - ordered[below])
+                assert value == pytest.approx(expected)
+
+
+def test_curves_are_drawn_alike_from_a_history_and_from_its_bands(tmp_path):
+    random = np.random.default_rng(0)
+    history = {"loss": random.random((5, 9)), "accuracy": random.random((5, 9))}
+    curves_figure(history, tmp_path / "history.svg", 0.036)
+    bands_figure(bands(history), tmp_path / "bands.svg", 0.036)
+    drawing = (tmp_path / "history.svg").read_bytes()
+    assert drawing == (tmp_path / "bands.svg").read_bytes()
+    assert b"<dc:date>" not in drawing
