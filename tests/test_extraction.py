@@ -81,11 +81,11 @@ def test_other_frames_settings_boxes_or_landmarks_are_computed_anew(
     uncropped = dataclasses.replace(clip, cropped=False)
     extract(LbpTop(), [uncropped], cache, {clip.key: (0, 0, 20, 21)})
     never_computed()
-    square = np.zeros((68, 2)) + 100.0
+    middle = np.zeros((68, 2)) + 16.0
     for method, other, boxes, landmarks in (
         (LbpTop(blocks=4), clip, {}, {}),
         (LbpTop(), uncropped, {clip.key: (0, 0, 20, 20)}, {}),
-        (Mdmo(), clip, {}, {clip.key: square}),
+        (Mdmo(), clip, {}, {clip.key: middle}),
         (Mdmo("balanced"), clip, {}, {}),
     ):
         with pytest.raises(AssertionError, match="computed anew"):
@@ -139,3 +139,72 @@ def test_an_apex_without_a_frame_is_named(clips, tmp_path):
     clip = dataclasses.replace(clips[0], apex=11)
     with pytest.raises(InputError, match="frame 11 is missing"):
         extract(BiWoof(), [clip], tmp_path / "cache")
+
+
+@pytest.fixture
+def drawn_flows(monkeypatch):
+    """Random flows in the place of TV-L1's: what is tested is where their regions lie."""
+    flows = np.random.default_rng(0).normal(size=(3, 224, 224, 2))
+    monkeypatch.setattr(flow.features.extraction, "follow", lambda faces, preset: flows)
+    return flows
+
+
+@pytest.mark.parametrize("box", [None, (4, 2, 20, 24)])
+def test_landmarks_of_the_onset_frame_are_mapped_to_its_face(clips, tmp_path, drawn_flows, box):
+    left, top, width, height = box or (0, 0, 32, 32)
+    clip = dataclasses.replace(clips[0], cropped=box is None)
+    landmarks = (left, top) + np.random.default_rng(1).uniform(0, 1, (68, 2)) * (width, height)
+    landmarks -= 0.5
+    on_face = np.empty((68, 2))
+    for point, (x, y) in enumerate(landmarks):
+        on_face[point, 0] = 224 * ((x + 0.5 - left) / width) - 0.5
+        on_face[point, 1] = 224 * ((y + 0.5 - top) / height) - 0.5
+    boxes = {clip.key: box} if box else {}
+    (feature,) = extract(Mdmo(), [clip], tmp_path / "cache", boxes, {clip.key: landmarks})
+    assert (feature == atoms(drawn_flows, facial_regions(224, 224, on_face))).all()
+    (of_grid,) = extract(Mdmo(), [clip], tmp_path / "cache", boxes)
+    assert (of_grid == atoms(drawn_flows, facial_regions(224, 224))).all()
+
+
+def test_landmarks_are_mapped_to_a_face_that_was_looked_for(
+    clips, tmp_path, drawn_flows, monkeypatch
+):
+    box = (4, 2, 20, 24)
+    clip = dataclasses.replace(clips[0], cropped=False)
+    given = {clip.key: np.random.default_rng(1).uniform(4, 20, (68, 2))}
+    (wanted,) = extract(Mdmo(), [clip], tmp_path / "a", {clip.key: box}, given)
+    monkeypatch.setattr(flow.features.extraction, "find_face", lambda image: box)
+    (found,) = extract(Mdmo(), [clip], tmp_path / "b", {}, given)
+    assert (found == wanted).all()
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ((31.6, 5), r"landmark 66 of smic/s0/c0, x 31\.6 and y 5, leaves the frame of 32x32"),
+        ((3, -0.6), r"landmark 66 of smic/s0/c0, x 3 and y -0\.6"),
+        ((np.nan, 5), r"landmark 66 of smic/s0/c0, x nan and y 5"),
+    ],
+)
+def test_a_landmark_outside_the_frame_names_the_clip(clips, tmp_path, drawn_flows, point, said):
+    landmarks = np.zeros((68, 2)) + 10
+    landmarks[65:] = -0.5, 31.5  # on the frame's edge
+    extract(Mdmo(), clips[:1], tmp_path / "cache", {}, {clips[0].key: landmarks})
+    landmarks[66] = point
+    with pytest.raises(InputError, match=said):
+        extract(Mdmo(), clips[:1], tmp_path / "cache", {}, {clips[0].key: landmarks})
+
+
+def test_landmarks_name_no_feature_of_other_methods_or_clips(
+    clips, tmp_path, drawn_flows, never_computed
+):
+    cache = tmp_path / "cache"
+    landmarks = {clips[0].key: np.zeros((68, 2)) + 10}
+    before = [extract(method, clips, cache) for method in (LbpTop(), Mdmo())]
+    never_computed()
+    after = [
+        extract(LbpTop(), clips, cache, {}, landmarks),
+        extract(Mdmo(), clips[1:], cache, {}, landmarks),
+    ]
+    assert all((a == b).all() for a, b in zip(before[0], after[0], strict=True))
+    assert all((a == b).all() for a, b in zip(before[1][1:], after[1], strict=True))

@@ -22,8 +22,9 @@ from flow.faces import find_face
 from flow.features.bi_woof import BiWoof, bi_woof
 from flow.features.lbp_top import LbpTop, lbp_top
 from flow.features.mdmo import Mdmo, atoms
-from flow.features.regions import facial_regions
+from flow.features.regions import Regions, facial_regions
 from flow.frames import SIZE, read_content, read_face, read_grey
+from flow.landmarks import on_face
 from flow.tvl1 import describe_backend, follow, tvl1
 
 Method = LbpTop | BiWoof | Mdmo
@@ -56,16 +57,16 @@ def extract(
       cache: folder, made if it is not there.
       boxes: face boxes of clips that are not cropped to the face; without one, the face is
         looked for on the onset.
-      landmarks: for MDMO, the 68 points of the onset's face, (x, y) in pixels of 224x224; a
-        clip without them gets the regions of the grid.
+      landmarks: for MDMO, 68 points on the onset frame, as `flow.landmarks.read_landmarks`
+        gives them; a clip without them gets the regions of the grid.
 
     Returns:
       [D] for LBP-TOP and Bi-WOOF; for MDMO the atoms, [T − 1, 36, 2], of which
       `flow.features.mdmo.mdmo` and `flow.features.sparse_mdmo.atomic_features` are made.
 
     Raises:
-      InputError: a frame is missing or cannot be read, a clip has no second frame, or no face
-        is found. What was computed before stays.
+      InputError: a frame is missing or cannot be read, a clip has no second frame, no face is
+        found, or a landmark is outside its frame. What was computed before stays.
     """
     cache = pathlib.Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,10 @@ def extract(
 
     pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
-        return list(tqdm.tqdm(pool.map(one, clips), desc=name, total=len(clips), unit="clip"))
+        done = pool.map(one, clips)
+        return list(
+            tqdm.tqdm(done, desc=name, total=len(clips), unit="clip", disable=len(clips) == 1)
+        )
     finally:
         pool.shutdown(cancel_futures=True)  # nothing new begins after an error or Ctrl-C
 
@@ -119,7 +123,8 @@ def _digest(
     made_by: list[Any],
 ) -> str:
     """SHA-256 of all that a feature depends on."""
-    points = None if landmarks is None else landmarks.tolist()
+    # Features are kept whose points, without a name, were pixels of the face.
+    points = None if landmarks is None else {"onset": landmarks.tolist()}
     digest = hashlib.sha256(json.dumps([made_by, clip.cropped, box, points]).encode())
     for frame in frames.values():
         content = read_content(frame)
@@ -146,7 +151,26 @@ def _compute(
         apex = find_apex(faces).index if clip.apex is None else 1
         (flow,) = tvl1(faces[:1], faces[apex : apex + 1])
         return bi_woof(flow, method)
-    return atoms(follow(faces, method.preset), facial_regions(SIZE, SIZE, landmarks))
+    return atoms(follow(faces, method.preset), _regions(clip, onset, box, landmarks))
+
+
+def _regions(
+    clip: Clip, onset: pathlib.Path, box: Box | None, landmarks: np.ndarray | None
+) -> Regions:
+    """The regions of a clip's face: of its landmarks on the onset frame where it has them."""
+    if landmarks is None:
+        return facial_regions(SIZE, SIZE)
+    height, width = read_grey(onset).shape
+    # A pixel reaches half a pixel beyond its centre. NaN is not inside either.
+    inside = ((landmarks >= -0.5) & (landmarks <= (width - 0.5, height - 0.5))).all(1)
+    if not inside.all():
+        point = inside.argmin()
+        x, y = landmarks[point]
+        raise InputError(
+            f"{onset}: landmark {point} of {'/'.join(clip.key)}, x {x:g} and y {y:g}, leaves the "
+            f"frame of {width}x{height} pixels: correct it or leave the clip's landmarks out"
+        )
+    return facial_regions(SIZE, SIZE, on_face(landmarks, box or (0, 0, width, height)))
 
 
 def _keep(feature: np.ndarray, path: pathlib.Path) -> None:
