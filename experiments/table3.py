@@ -174,16 +174,18 @@ def _handcrafted(name, flags, folds, held_out, out) -> dict[str, Any]:
         dataset, source = flags.dataset, flags.source
     clips = flags.clips()
     kept = out / name / "predictions.json"
-    if not kept.exists():
+    record = json.loads(kept.read_text()) if kept.exists() else {}
+    if "regions" not in record:  # none, or one of an earlier version
         start = time.monotonic()
-        predictions = handcrafted.predict(name, clips, dataset, source, out / "features")
+        row = handcrafted.predict(name, clips, dataset, source, out / "features")
         record = {
             "seconds": time.monotonic() - start,
-            "predictions": [dataclasses.asdict(prediction) for prediction in predictions],
+            "regions": row.regions,
+            "milliseconds": row.milliseconds,
+            "predictions": [dataclasses.asdict(prediction) for prediction in row.predictions],
         }
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(record))
-    record = json.loads(kept.read_text())
     chosen = {(fold.database, fold.subject) for fold in folds}
     predictions = [Prediction(**one) for one in record["predictions"]]
     mine = [p for p in predictions if (p.database, p.subject) in chosen]
@@ -191,8 +193,9 @@ def _handcrafted(name, flags, folds, held_out, out) -> dict[str, Any]:
         "kind": "frames, SVM",
         "epochs": None,
         "parameters": None,
+        "regions": record["regions"],
         "training_seconds": record["seconds"],
-        "milliseconds_a_clip": None,
+        "milliseconds_a_clip": record["milliseconds"],
         **_scores(TITLES[name], {0: mine}),
     }
 
