@@ -1,6 +1,7 @@
 """The apex of a clip by its flow: SMIC's annotation has none (the paper's Sec. 4.1)."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -37,8 +38,16 @@ def find_apex(frames: UInt8[np.ndarray, "T H W"], backend: str = "auto") -> Apex
     """
     if len(frames) < 2:
         raise InputError(f"a clip with {len(frames)} frame(s) has no apex: it takes two or more")
-    magnitudes = [0.0]
-    for flow in follow(frames, PRESET, backend):
-        magnitudes.append(np.linalg.norm(flow, axis=-1).mean(dtype=np.float64))
-    # The onset itself is no candidate, even where nothing moves.
-    return Apex(1 + int(np.argmax(magnitudes[1:])), np.array(magnitudes))
+    magnitudes = [0.0] + [mean_magnitude(flow) for flow in follow(frames, PRESET, backend)]
+    return Apex(peak(magnitudes), np.array(magnitudes))
+
+
+def mean_magnitude(flow: Float[np.ndarray, "H W 2"]) -> float:
+    """The mean length of a flow's vectors, px."""
+    return float(np.linalg.norm(flow, axis=-1).mean(dtype=np.float64))
+
+
+def peak(magnitudes: Sequence[float]) -> int:
+    """The index of the largest of a clip's magnitudes, of equal ones the first. The onset
+    itself, index 0, is no candidate, even where nothing moves; there are two frames or more."""
+    return 1 + int(np.argmax(magnitudes[1:]))

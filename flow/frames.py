@@ -1,6 +1,7 @@
-"""Frames on disk: grey images, checked before they are decoded."""
+"""Frames on disk: grey or colour images, checked before they are decoded."""
 
 import pathlib
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -41,6 +42,11 @@ def read_grey(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
       InputError: the file is missing, unreadable, truncated, deeper than 8 bits a channel
         or larger than `MAX_PIXELS`; the message names it.
     """
+    return _read(path, "L")
+
+
+def _read(path: pathlib.Path, mode: Literal["L", "RGB"]) -> UInt8[np.ndarray, "H W *channels"]:
+    """Read an image in one of Pillow's modes."""
     try:
         image = Image.open(path, formats=("JPEG", "PNG", "BMP"))
         with image:
@@ -51,8 +57,8 @@ def read_grey(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
                 )
             if image.mode.startswith(("I", "F")):
                 raise InputError(f"{path}: more than 8 bits a channel: convert it to 8 bits")
-            image.draft("L", image.size)  # a JPEG's luma as stored, without a way round by RGB
-            return np.array(image.convert("L"))
+            image.draft(mode, image.size)  # a JPEG's luma as stored, without a way round by RGB
+            return np.array(image.convert(mode))
     except FileNotFoundError:
         raise InputError(f"{path}: no such image: {_CURE}") from None
     except PermissionError:
@@ -63,19 +69,24 @@ def read_grey(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
         raise InputError(f"{path}: unreadable or truncated image ({error}): {_CURE}") from None
 
 
-def read_face(path: pathlib.Path, box: Box | None) -> UInt8[np.ndarray, "224 224"]:
-    """Read a frame, crop it to `box` (None: the whole frame) and resize it to 224x224 grey.
+def read_face(
+    path: pathlib.Path, box: Box | None, mode: Literal["L", "RGB"] = "L"
+) -> UInt8[np.ndarray, "224 224 *channels"]:
+    """Read a frame, crop it to `box` (None: the whole frame) and resize it to 224x224.
 
     All frames of a clip take the same box, so that cropping adds no motion. Shrinking
     averages over areas, enlarging interpolates linearly.
 
+    Args:
+      mode: `L` gives grey [224, 224], `RGB` three channels, which are equal for a grey frame.
+
     Raises:
       InputError: as `read_grey`, and where the box does not lie within the image.
     """
-    image = read_grey(path)
+    image = _read(path, mode)
     if box is not None:
         image = _crop(image, box, path)
-    height, width = image.shape
+    height, width = image.shape[:2]
     shrinks = height * width > SIZE * SIZE
     return cv2.resize(
         image, (SIZE, SIZE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -83,11 +94,11 @@ def read_face(path: pathlib.Path, box: Box | None) -> UInt8[np.ndarray, "224 224
 
 
 def _crop(
-    image: UInt8[np.ndarray, "H W"], box: Box, path: pathlib.Path
-) -> UInt8[np.ndarray, "h w"]:
+    image: UInt8[np.ndarray, "H W *channels"], box: Box, path: pathlib.Path
+) -> UInt8[np.ndarray, "h w *channels"]:
     """The part of the image inside the box; `path` is named where it does not fit."""
     left, top, width, height = box
-    rows, columns = image.shape
+    rows, columns = image.shape[:2]
     if (
         min(left, top) < 0
         or min(width, height) < 1

@@ -29,6 +29,28 @@ def test_a_frame_is_read_as_opencv_reads_it(tmp_path, suffix, channels):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp"])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_a_face_in_colour_is_read_as_opencv_reads_it(tmp_path, suffix, channels):
+    path = tmp_path / f"frame.{suffix}"
+    cv2.imwrite(str(path), _texture(300, 280, channels))
+    expected = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)[20:244, 30:254]
+    face = read_face(path, (30, 20, 224, 224), "RGB")
+    np.testing.assert_array_equal(face, expected)
+    if not channels:
+        np.testing.assert_array_equal(face, np.repeat(face[..., :1], 3, axis=-1))
+        np.testing.assert_array_equal(face[..., 0], read_face(path, (30, 20, 224, 224)))
+
+
+def test_a_truncated_frame_is_refused_in_colour_too(tmp_path):
+    path = tmp_path / "frame.jpg"
+    cv2.imwrite(str(path), _texture(64, 64, (3,)))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 9 // 10])
+    with pytest.raises(InputError, match=r"frame\.jpg: unreadable or truncated"):
+        read_face(path, None, "RGB")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp"])
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(part=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_frame_is_named_and_never_half_read(tmp_path, suffix, part):
