@@ -1,7 +1,9 @@
-"""Flow images as TFDS data sets: `flow_images/smic`, `flow_images/casme2`, `flow_images/samm`.
+"""Clips as TFDS data sets: `flow_images/smic`, `flow_images/casme2`, `flow_images/samm`, and
+`frames/…` of the same databases.
 
-A record holds the flow of one clip and what it is known by, and no frame. The shards are
-array_record files; TFDS reads them without TensorFlow and without this package:
+A record of flow images holds the flow of one clip and what it is known by, and no frame. Frames
+show faces: they are a data set of their own, which is made only where it is asked for. The
+shards are array_record files; TFDS reads them without TensorFlow and without this package:
 
     tfds.builder_from_directory("data/flow_images/casme2/1.0.0").as_data_source("clips")
 """
@@ -14,7 +16,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator
-from typing import Any, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -35,8 +37,16 @@ class _Info(tfds.core.DatasetInfo):
         """There is no bucket; TFDS's own method leaves an empty temporary folder behind."""
 
 
-class FlowImages(tfds.core.GeneratorBasedBuilder):
-    """The TFDS builder; a database is a config.
+def _configs(what: str) -> list[tfds.core.BuilderConfig]:
+    """A config a database."""
+    return [
+        tfds.core.BuilderConfig(name=database, description=f"{what} of {database}.")
+        for database in DATABASES
+    ]
+
+
+class _Clips(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """What the TFDS builders share; a database is a config.
 
     Reading needs no argument beyond TFDS's own. Writing needs the records, which
     `flow.build` computes and :func:`write` hands over.
@@ -44,10 +54,12 @@ class FlowImages(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: dict[str, str] = {"1.0.0": "First release."}  # noqa: RUF012  TFDS's own form
-    BUILDER_CONFIGS = [  # noqa: RUF012
-        tfds.core.BuilderConfig(name=database, description=f"Flow images of {database}.")
-        for database in DATABASES
-    ]
+
+    flag: ClassVar[str]
+    """What `python -m flow build` is told, to make this data set."""
+    description: ClassVar[str]
+    arrays: ClassVar[dict[str, tfds.features.FeatureConnector]]
+    """The features that the other data set does not have."""
 
     def __init__(
         self,
@@ -63,14 +75,10 @@ class FlowImages(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         return _Info(
             builder=self,
-            description=(
-                "TV-L1 optical flow between the onset and the apex of micro-expression clips, "
-                "as u, v in px and as Middlebury colour image."
-            ),
+            description=self.description,
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Tensor(shape=(_SIZE, _SIZE, 3), dtype=np.uint8),
-                    "flow": tfds.features.Tensor(shape=(_SIZE, _SIZE, 2), dtype=np.float32),
+                    **self.arrays,
                     "label": tfds.features.ClassLabel(names=CLASSES),
                     "database": tfds.features.Text(),
                     "subject": tfds.features.Text(),
@@ -95,15 +103,54 @@ class FlowImages(tfds.core.GeneratorBasedBuilder):
             yield f"{record['subject']}/{record['clip']}", record
 
 
-def folder(database: str, data_dir: str | os.PathLike) -> pathlib.Path:
+class FlowImages(_Clips):
+    """The data set `flow_images`."""
+
+    BUILDER_CONFIGS = _configs("Flow images")
+    flag = ""
+    description = (
+        "TV-L1 optical flow between the onset and the apex of micro-expression clips, "
+        "as u, v in px and as Middlebury colour image."
+    )
+    arrays = {  # noqa: RUF012
+        "image": tfds.features.Tensor(shape=(_SIZE, _SIZE, 3), dtype=np.uint8),
+        "flow": tfds.features.Tensor(shape=(_SIZE, _SIZE, 2), dtype=np.float32),
+    }
+
+
+class Frames(_Clips):
+    """The data set `frames`. It shows faces."""
+
+    BUILDER_CONFIGS = _configs("Frames")
+    flag = "--frames "
+    description = (
+        "The apex frame of micro-expression clips and its four neighbours, RGB, and the mean "
+        "TV-L1 optical flow of 8x8 blocks from the onset to each frame round the apex. The frames "
+        "show faces: the databases' owners do not allow passing them on."
+    )
+    arrays = {  # noqa: RUF012
+        "frames": tfds.features.Tensor(shape=(5, _SIZE, _SIZE, 3), dtype=np.uint8),
+        "motion": tfds.features.Tensor(shape=(64, 128), dtype=np.float32),
+    }
+
+
+DataSet = type[FlowImages] | type[Frames]
+"""Which of the two data sets of a database: its builder."""
+
+
+def folder(
+    database: str, data_dir: str | os.PathLike, data_set: DataSet = FlowImages
+) -> pathlib.Path:
     """Where a database's data set stands: `data_dir/flow_images/DATABASE/VERSION`."""
-    return pathlib.Path(data_dir) / "flow_images" / database / str(FlowImages.VERSION)
+    return pathlib.Path(data_dir) / data_set.name / database / str(data_set.VERSION)
 
 
-def read_metadata(database: str, data_dir: str | os.PathLike) -> dict[str, Any] | None:
+def read_metadata(
+    database: str, data_dir: str | os.PathLike, data_set: DataSet = FlowImages
+) -> dict[str, Any] | None:
     """What a data set says of its making; None where there is none that can be read."""
     try:
-        metadata = json.loads((folder(database, data_dir) / "metadata.json").read_bytes())
+        metadata = json.loads((folder(database, data_dir, data_set) / "metadata.json").read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     return metadata if isinstance(metadata, dict) else None
@@ -115,6 +162,7 @@ def write(
     metadata: dict[str, Any],
     data_dir: str | os.PathLike,
     scratch: str | os.PathLike,
+    data_set: DataSet = FlowImages,
 ) -> pathlib.Path:
     """Write a database's data set with its manifest; it stands whole in `data_dir` or not at all.
 
@@ -124,6 +172,7 @@ def write(
       metadata: what can be written as JSON; kept beside the shards as `metadata.json`.
       data_dir: the folder of all data sets. An earlier data set of this database is replaced.
       scratch: a folder on the same file system, emptied first and removed at the end.
+      data_set: flow images or frames.
 
     Returns:
       The data set's folder.
@@ -133,14 +182,14 @@ def write(
     """
     shutil.rmtree(scratch, ignore_errors=True)
     tfds.disable_progress_bar()
-    builder = FlowImages(config=database, data_dir=scratch, records=records, metadata=metadata)
+    builder = data_set(config=database, data_dir=scratch, records=records, metadata=metadata)
     with full_disk(data_dir), contextlib.redirect_stdout(None):  # it would speak of a download
         builder.download_and_prepare()
-    manifest.write(folder(database, scratch))
-    final = folder(database, data_dir)
+    manifest.write(folder(database, scratch, data_set))
+    final = folder(database, data_dir, data_set)
     shutil.rmtree(final, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(folder(database, scratch), final)
+    os.replace(folder(database, scratch, data_set), final)
     shutil.rmtree(scratch)
     return final
 
@@ -168,10 +217,19 @@ class Shards:
     """The records of a data set that was opened, in the order of its databases and clips.
 
     `len(shards)`, `shards[i]` and `for record in shards` as with any sequence. A record is a
-    dict:
+    dict. Of flow images:
 
       image: UInt8 [224, 224, 3], the flow's colour image, RGB.
       flow: Float32 [224, 224, 2], u and v in px.
+
+    Of frames:
+
+      frames: UInt8 [5, 224, 224, 3], RGB: two frames before the apex, the apex, two after it;
+        at the clip's ends the nearest frame again.
+      motion: Float32 [64, 128], see `flow.features.block_motion.block_motion`.
+
+    Of both:
+
       label: index into `flow.clips.CLASSES`.
       database, subject, clip: str.
       onset, apex, offset: frame numbers.
@@ -204,12 +262,15 @@ class Shards:
         raise AssertionError("unreachable")
 
 
-def open_shards(dataset: str, data_dir: str | os.PathLike) -> Shards:
+def open_shards(
+    dataset: str, data_dir: str | os.PathLike, data_set: DataSet = FlowImages
+) -> Shards:
     """Open a finished data set after its files are compared with their manifests.
 
     Args:
       dataset: `smic`, `casme2`, `samm` or `3db`.
       data_dir: as given to `python -m flow build`.
+      data_set: flow images or frames.
 
     Raises:
       InputError: the name is unknown, a database's data set is not there, or a file of it is
@@ -219,8 +280,11 @@ def open_shards(dataset: str, data_dir: str | os.PathLike) -> Shards:
         raise InputError(f"--dataset={dataset}: unknown; choose one of {', '.join(DATASETS)}")
     sources, metadata = {}, {}
     for database in DATASETS[dataset]:
-        command = f"python -m flow build --dataset={database} --source=DIR --data_dir={data_dir}"
-        path = folder(database, data_dir)
+        command = (
+            f"python -m flow build {data_set.flag}--dataset={database} --source=DIR "
+            f"--data_dir={data_dir}"
+        )
+        path = folder(database, data_dir, data_set)
         if not path.is_dir():
             raise InputError(f"{path}: no data set; make it by: {command}")
         checked = manifest.check(path, cure=f"build it again by: {command}")
@@ -232,5 +296,5 @@ def open_shards(dataset: str, data_dir: str | os.PathLike) -> Shards:
                     f"{path / shard}: not in the manifest; build it again by: {command}"
                 )
         sources[database] = builder.as_data_source(split=SPLIT)
-        metadata[database] = read_metadata(database, data_dir) or {}
+        metadata[database] = read_metadata(database, data_dir, data_set) or {}
     return Shards(sources, metadata)

@@ -53,7 +53,7 @@ def data_dir(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Put in a flow that costs nothing, apart from the apex search; returns the pairs seen."""
+    """Put in a flow that costs nothing, and an apex; returns the pairs seen."""
     pairs = []
 
     def cheap(onsets, apexes, parameters, backend):
@@ -61,10 +61,14 @@ def quick(monkeypatch):
         difference = apexes.astype(np.float32) - onsets
         return np.stack([difference, onsets.astype(np.float32)], -1)
 
+    def follow(frames, preset, backend):
+        return cheap(np.stack(len(frames[1:]) * [frames[0]]), frames[1:], None, backend)
+
     def last(frames, backend):
         return flow.apex.Apex(len(frames) - 1, np.zeros(len(frames)))
 
     monkeypatch.setattr(flow.build, "tvl1", cheap)
+    monkeypatch.setattr(flow.build, "follow", follow)
     monkeypatch.setattr(flow.build, "find_apex", last)
     return pairs
 
@@ -74,9 +78,10 @@ def _damage(source, clip):
     frame.write_bytes(frame.read_bytes()[:500])
 
 
-def _same(data_dir, wanted_dir):
+def _same(data_dir, wanted_dir, data_set=shards.FlowImages):
     """Whether two builds have the same metadata and the same records, to the bit."""
-    opened, wanted = (shards.open_shards("smic", folder) for folder in (data_dir, wanted_dir))
+    folders = data_dir, wanted_dir
+    opened, wanted = (shards.open_shards("smic", folder, data_set) for folder in folders)
     assert opened.metadata == wanted.metadata
     for a, b in zip(opened, wanted, strict=True):
         assert a.keys() == b.keys()
@@ -95,6 +100,12 @@ def test_it_equals_the_plain_build_record_by_record(source, tmp_path, quick):
     stock = tfds.builder_from_directory(two).as_data_source("clips")
     assert [record["clip"].decode() for record in stock] == ["s01_ne_01", "s01_ne_02", "s01_po_01"]
     assert sorted(os.listdir(tmp_path / "beam")) == [".lock", "flow_images"]
+
+
+def test_frames_equal_those_of_the_plain_build(source, tmp_path, quick):
+    build("smic", source, tmp_path / "plain", backend="opencv", frames=True)
+    build("smic", source, tmp_path / "beam", backend="opencv", beam=PIPELINE, frames=True)
+    _same(tmp_path / "beam", tmp_path / "plain", shards.Frames)
 
 
 def test_a_data_set_that_stands_is_kept(source, data_dir, quick):

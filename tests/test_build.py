@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import openpyxl
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 import flow.build
@@ -23,10 +24,11 @@ from flow.databases import read
 from flow.errors import InputError
 from flow.frames import read_face
 from flow.lock import hold
-from flow.tvl1 import Parameters, tvl1
+from flow.tvl1 import tvl1
 
 RECORD = {"image", "flow", "label", "database", "subject", "clip", "onset", "apex", "offset", "box"}
-"""All that a record holds: no frame."""
+"""All that a record of flow images holds: no frame."""
+FRAMES_RECORD = RECORD - {"image", "flow"} | {"frames", "motion"}
 
 
 def _frames(seed, n, size=32):
@@ -111,9 +113,9 @@ def built(built_once, data_dir):
     return shutil.copytree(built_once, data_dir)
 
 
-def _records(dataset, data_dir):
+def _records(dataset, data_dir, data_set=shards.FlowImages):
     digests = []
-    for record in shards.open_shards(dataset, data_dir):
+    for record in shards.open_shards(dataset, data_dir, data_set):
         digest = hashlib.sha256()
         for name in sorted(record):
             digest.update(np.asarray(record[name]).tobytes())
@@ -155,7 +157,9 @@ def test_the_apex_of_smic_is_found(source, data_dir, quick):
     assert (record["onset"], record["apex"], record["offset"]) == (559757, 559759, 559760)
 
 
-def test_frames_that_are_not_cropped_take_the_box_of_the_file(source, data_dir, quick, monkeypatch):
+def test_frames_that_are_not_cropped_take_the_box_of_the_file(
+    source, data_dir, quick, quick_follow, monkeypatch
+):
     monkeypatch.setattr(flow.build, "find_face", lambda image: None)
     shutil.move(source / "CASME2" / "Cropped", source / "CASME2" / "CASME2_RAW_selected")
     for path in (source / "CASME2").glob("CASME2_RAW_selected/*/*/*.png"):
@@ -175,6 +179,10 @@ def test_frames_that_are_not_cropped_take_the_box_of_the_file(source, data_dir, 
     record = shards.open_shards("casme2", data_dir)[0]
     assert record["box"].tolist() == [40, 20, 32, 32]
     assert record["flow"][..., 1].min() > 7  # nothing but the face was seen
+    build("casme2", source, data_dir, backend="opencv", frames=True)
+    record = shards.open_shards("casme2", data_dir, shards.Frames)[0]
+    assert record["box"].tolist() == [40, 20, 32, 32]
+    assert record["frames"].min() > 7
 
     elsewhere = boxes.rename(source.parent / "mine.csv")
     boxes.write_text(header)
@@ -263,7 +271,7 @@ def test_a_data_set_that_stands_is_kept_wherever_its_source_stands(source, built
 
 
 def test_pairs_in_batches_give_the_same_records(source, built, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(flow.build, "_batching", lambda backend: (3, 2))
+    monkeypatch.setattr(flow.build, "_batching", lambda product, backend: (3, 2))
     build("casme2", source, tmp_path / "batches", backend="opencv")
     assert _records("casme2", tmp_path / "batches") == _records("casme2", built)
 
@@ -307,6 +315,151 @@ def test_a_truncated_frame_is_named_and_what_was_done_is_kept(source, data_dir, 
     assert done <= 3
 
 
+@pytest.fixture
+def quick_follow(monkeypatch):
+    """Put in a flow through a clip that costs nothing; returns the frames seen."""
+    seen = []
+
+    def cheap(frames, preset, backend):
+        assert (preset, backend) == ("balanced", "opencv")
+        for frame in frames[1:]:
+            seen.append(frame)
+            yield np.stack([frame.astype(np.float32) - frames[0], frame / np.float32(64)], -1)
+
+    monkeypatch.setattr(flow.build, "follow", cheap)
+    return seen
+
+
+def test_frames_are_those_round_the_apex_and_motion_is_that_of_blocks(
+    source, data_dir, quick_follow
+):
+    """Against Pillow and a loop over blocks, on frames in colour that need no resizing."""
+    folder = source / "CASME2" / "Cropped" / "sub02" / "EP01_02"
+    (whole,) = _frames(5, 1, size=240)
+    random = np.random.default_rng(5)
+    for shift, number in enumerate(range(11, 16)):
+        image = np.dstack([whole[4:228, shift : shift + 224] // part for part in (1, 2, 3)])
+        image += random.integers(0, 2, image.shape, np.uint8)
+        cv2.imwrite(str(folder / f"reg_img{number}.png"), image)
+    workbook = source / "CASME2" / "CASME2-coding-20140508.xlsx"
+    book = openpyxl.load_workbook(workbook)
+    book.active["C4"] = 12  # the apex, right after the onset
+    book.active.delete_rows(5)
+    book.active.delete_rows(2, 2)
+    book.save(workbook)
+
+    lines = build("casme2", source, data_dir, backend="opencv", frames=True)
+    assert lines == [f"casme2: 1 clips, written to {data_dir}/frames/casme2/1.0.0"]
+    (record,) = shards.open_shards("casme2", data_dir, shards.Frames)
+    assert set(record) == FRAMES_RECORD
+    assert (record["onset"], record["apex"], record["offset"]) == (11, 12, 15)
+    assert (record["subject"], record["clip"], record["label"]) == ("sub02", "EP01_02", 2)
+
+    images = {n: Image.open(folder / f"reg_img{n}.png").convert("RGB") for n in range(11, 16)}
+    for frame, number in zip(record["frames"], (11, 11, 12, 13, 14), strict=True):
+        assert np.array_equal(frame, images[number])
+
+    greys = [np.asarray(image.convert("L"), float) for image in images.values()]
+    wanted = np.zeros((64, 128))
+    for step, grey in enumerate(greys[1:], 32):  # the onset is step 31, and zeros
+        for row in range(8):
+            for column in range(8):
+                block = np.s_[28 * row : 28 * row + 28, 28 * column : 28 * column + 28]
+                u, v = (grey - greys[0])[block].mean(), (grey / 64)[block].mean()
+                wanted[step, 8 * row + column] = np.arctan2(v, u)
+                wanted[step, 64 + 8 * row + column] = np.hypot(u, v)
+    assert abs(record["motion"] - wanted).max() < 1e-4
+
+
+def test_frames_have_the_apex_of_the_flow_images_without_a_second_search(
+    source, data_dir, quick, monkeypatch
+):
+    build("smic", source, data_dir, backend="opencv")
+    (image,) = shards.open_shards("smic", data_dir)
+    monkeypatch.setattr(flow.build, "find_apex", None)
+    build("smic", source, data_dir, backend="opencv", frames=True)
+    (record,) = shards.open_shards("smic", data_dir, shards.Frames)
+    assert record["apex"] == image["apex"] == 559759
+    folder = source / "SMIC_all_cropped" / "HS" / "s1" / "micro" / "negative" / "s1_ne_01"
+    for frame, number in zip(record["frames"], (57, 58, 59, 60, 60), strict=True):
+        face = read_face(folder / f"reg_image5597{number}.bmp", None)
+        assert all(np.array_equal(frame[..., channel], face) for channel in range(3))
+    moving = np.flatnonzero(record["motion"].any(1))
+    assert moving.tolist() == [31, 32, 33]  # step 30 is the onset
+    assert 2 + record["motion"][:, 64:].mean(1).argmax() == 34
+
+
+def test_a_stopped_build_of_frames_continues_and_gives_the_same_records(
+    source, built, tmp_path, quick_follow, monkeypatch
+):
+    build("casme2", source, tmp_path / "whole", backend="opencv", frames=True)
+    wanted = _records("casme2", tmp_path / "whole", shards.Frames)
+    images = _records("casme2", built)
+    quick_follow.clear()
+    cheap = flow.build.follow
+
+    def stop(*arguments):
+        if len(quick_follow) == 8:  # two clips
+            raise KeyboardInterrupt
+        return cheap(*arguments)
+
+    monkeypatch.setattr(flow.build, "follow", stop)
+    monkeypatch.setattr(flow.build.os, "sched_getaffinity", lambda _: {0})
+    with pytest.raises(KeyboardInterrupt):
+        build("casme2", source, built, backend="opencv", frames=True)
+    assert len(list(built.glob(".building/frames_casme2/*.npz"))) == 2
+    assert "already in" in build("casme2", source, built, backend="opencv")[0]
+    with pytest.raises(InputError, match="no data set"):
+        shards.open_shards("casme2", built, shards.Frames)
+
+    monkeypatch.setattr(flow.build, "follow", cheap)
+    build("casme2", source, built, backend="opencv", frames=True)
+    assert len(quick_follow) == 16
+    assert _records("casme2", built, shards.Frames) == wanted
+    assert _records("casme2", built) == images
+    assert sorted(path.name for path in built.iterdir()) == [".lock", "flow_images", "frames"]
+
+
+def test_frames_change_nothing_outside_their_own_folder(source, built, quick_follow):
+    def others():
+        files = [path for path in built.rglob("*") if path.is_file() and path.name != ".lock"]
+        return {path: path.read_bytes() for path in files if "frames" not in path.parts}
+
+    before = others()
+    build("casme2", source, built, backend="opencv", frames=True)
+    assert others() == before
+    assert all(set(record) == RECORD for record in shards.open_shards("casme2", built))
+
+
+def test_frames_that_stand_are_kept_and_those_of_other_frames_refused(source, built, quick_follow):
+    build("casme2", source, built, backend="opencv", frames=True)
+    before = len(quick_follow)
+    (line,) = build("casme2", source, built, frames=True)
+    assert line == f"casme2: 4 clips, already in {built}/frames/casme2/1.0.0"
+    frame = source / "CASME2" / "Cropped" / "sub01" / "EP01_00" / "reg_img14.png"
+    cv2.imwrite(str(frame), _frames(77, 1)[0])
+    with pytest.raises(InputError, match=r"frames/casme2/1\.0\.0: made with other frames"):
+        build("casme2", source, built, frames=True)
+    assert len(quick_follow) == before
+    assert "already in" in build("casme2", source, built)[0]  # which reads onset and apex only
+
+
+@pytest.mark.parametrize("product", [flow.build.FLOW_IMAGES, flow.build.FRAMES])
+def test_an_apex_that_is_not_among_the_frames_is_named(source, data_dir, product):
+    clip = read("casme2", source).clips[0]
+    del clip.frames[13]
+    with pytest.raises(InputError, match=r"EP01_00: frame 13 is missing: copy the clip again"):
+        flow.build._Job.plan(clip, {}, data_dir, product, "opencv")
+
+
+def test_the_disk_must_hold_frames_of_their_size(source, data_dir, monkeypatch):
+    needed = 2 * 4 * (5 * 224 * 224 * 3 + 4 * 64 * 128)
+    disk = types.SimpleNamespace(free=needed - 1)
+    monkeypatch.setattr(flow.build.shutil, "disk_usage", lambda _: disk)
+    with pytest.raises(InputError, match="5 MiB are needed and 5 MiB are free"):
+        build("casme2", source, data_dir, backend="opencv", frames=True)
+
+
 def test_two_builds_do_not_write_to_one_folder(source, data_dir):
     with hold(data_dir), pytest.raises(InputError, match="in use by process"):
         build("casme2", source, data_dir)
@@ -321,7 +474,7 @@ def test_too_small_a_disk_is_told_before_anything_is_computed(source, data_dir, 
 
 def test_two_workers_may_put_down_the_same_record(source, data_dir, monkeypatch):
     (clip,) = read("smic", source).clips
-    job = flow.build._Job.plan(clip, {}, data_dir, Parameters(), "opencv")
+    job = flow.build._Job.plan(clip, {}, data_dir, flow.build.FLOW_IMAGES, "opencv")
     both = threading.Barrier(2)
     monkeypatch.setattr(flow.build.os, "fsync", lambda descriptor: both.wait(10))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -343,7 +496,10 @@ def test_options_of_beam_take_a_runner(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [([], ["check", "build"]), (["build"], ["--data_dir", "--boxes", "--runner", "After --"])],
+    [
+        ([], ["check", "build"]),
+        (["build"], ["--data_dir", "--frames", "It shows faces", "--runner", "After --"]),
+    ],
 )
 def test_the_help_names_the_flags(arguments, words, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["flow", *arguments, "--help"])

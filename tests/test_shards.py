@@ -78,6 +78,44 @@ print(len(one), len(two), two[4]["clip"].decode(), "flow" in sys.modules)
     assert run.stdout == "5 5 EP04 False\n", run.stderr
 
 
+def _frames(n):
+    for record in _records(n):
+        rng = np.random.default_rng(record.pop("label"))
+        del record["image"], record["flow"]
+        yield record | {
+            "label": 1,
+            "frames": rng.integers(0, 256, (5, 224, 224, 3), np.uint8),
+            "motion": rng.normal(size=(64, 128)).astype(np.float32),
+        }
+
+
+def test_frames_are_a_data_set_of_their_own_beside_the_flow_images(data_dir):
+    before = {path: path.stat().st_mtime_ns for path in data_dir.glob("flow_images/**/*")}
+    path = shards.write(
+        "casme2", _frames(3), {"made": 1}, data_dir, data_dir / "scratch", shards.Frames
+    )
+    assert path == data_dir / "frames" / "casme2" / "1.0.0"
+    assert shards.folder("casme2", data_dir, shards.Frames) == path
+    assert shards.read_metadata("casme2", data_dir, shards.Frames) == {"made": 1}
+    opened = shards.open_shards("casme2", data_dir, shards.Frames)
+    for record, wanted in zip(opened, _frames(3), strict=True):
+        _same(record, wanted)
+    stock = tfds.builder_from_directory(path).as_data_source("clips")
+    assert np.array_equal(stock[2]["frames"], list(_frames(3))[2]["frames"])
+    after = {path: path.stat().st_mtime_ns for path in data_dir.glob("flow_images/**/*")}
+    assert after == before
+
+
+def test_flow_images_have_no_feature_for_a_frame():
+    assert set(shards.FlowImages.arrays) == {"image", "flow"}
+
+
+def test_frames_that_are_not_there_are_named_with_the_command_that_makes_them(data_dir):
+    command = f"python -m flow build --frames --dataset=smic --source=DIR --data_dir={data_dir}"
+    with pytest.raises(InputError, match=f"frames/smic/1.0.0: no data set; make it by: {command}"):
+        shards.open_shards("3db", data_dir, shards.Frames)
+
+
 def test_tfds_reads_it_with_this_package(data_dir):
     source = tfds.data_source("flow_images/casme2", data_dir=data_dir, split="clips")
     assert len(source) == 5
