@@ -1,4 +1,4 @@
-"""The flow images of a dataset, in memory."""
+"""The flow images or the frames of a dataset, in memory."""
 
 import dataclasses
 import operator
@@ -6,17 +6,18 @@ import os
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float32, Int, Shaped, UInt8
 
-from flow.shards import open_shards
+from flow import shards
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FlowImages:
     """N clips, sorted by database, subject and clip."""
 
-    inputs: Shaped[np.ndarray, "N ..."]
-    """What a method takes of each clip, see `mjfn_jax.models.method.EXAMPLES`."""
+    inputs: Shaped[np.ndarray, "N ..."] | tuple[Shaped[np.ndarray, "N ..."], ...]
+    """What a method takes of each clip, see `mjfn_jax.models.method.EXAMPLES`: an array, or a
+    tuple of arrays, each [N, ...]."""
     labels: Int[np.ndarray, " N"]
     """Indices into `flow.CLASSES`."""
     databases: tuple[str, ...]
@@ -26,29 +27,44 @@ class FlowImages:
     """What the build recorded, by database: parameters, versions, the source's fingerprint."""
 
 
+def data_set(takes: str) -> shards.DataSet:
+    """The data set that holds what a method takes: the flow images or the frames."""
+    return _INPUTS[takes][0]
+
+
 def load(dataset: str, data_dir: str | os.PathLike[str], takes: str = "image") -> FlowImages:
     """Read the shards of a dataset that `python -m flow build` made.
 
     Args:
       dataset: `smic`, `casme2`, `samm` or `3db`.
       data_dir: as given to the build.
-      takes: what of each clip, a key of `mjfn_jax.models.method.EXAMPLES`.
+      takes: what of each clip, a key of `mjfn_jax.models.method.EXAMPLES`: `image` and
+        `uv_strain` of the flow images; of the frames `apex`, uint8 [N, 224, 224, 1], grey by
+        ITU-R 601; `apex_motion`, a tuple of that and the motion of blocks round the apex,
+        float32 [N, 64, 128], see `flow.features.block_motion`; `frames`, uint8
+        [N, 5, 224, 224, 3], RGB, the apex in the middle.
 
     Raises:
       InputError: the dataset is not there, or a shard is missing or altered.
     """
-    shards = open_shards(dataset, data_dir)
+    kind, read = _INPUTS[takes]
+    opened = shards.open_shards(dataset, data_dir, kind)
     records = sorted(
-        ({"input": _INPUTS[takes](record), **_kept(record)} for record in shards),
+        ({"input": read(record), **_kept(record)} for record in opened),
         key=lambda record: (record["database"], record["subject"], record["clip"]),
     )
+    inputs = [record["input"] for record in records]
+    if isinstance(inputs[0], tuple):
+        stacked = tuple(np.stack(part) for part in zip(*inputs, strict=True))
+    else:
+        stacked = np.stack(inputs)
     return FlowImages(
-        inputs=np.stack([record["input"] for record in records]),
+        inputs=stacked,
         labels=np.array([record["label"] for record in records], int),
         databases=tuple(record["database"] for record in records),
         subjects=tuple(record["subject"] for record in records),
         clips=tuple(record["clip"] for record in records),
-        metadata=shards.metadata,
+        metadata=opened.metadata,
     )
 
 
@@ -62,5 +78,22 @@ def _uv_strain(record):
     return uv_strain(record["flow"])
 
 
-_INPUTS = {"image": operator.itemgetter("image"), "uv_strain": _uv_strain}
-"""From a record to what a method takes of it."""
+def _apex(record) -> UInt8[np.ndarray, "224 224 1"]:
+    apex = record["frames"][2].astype(np.uint32)
+    # ITU-R 601 in thousandths: whole numbers, so that grey stays what it is.
+    luma = apex @ np.array([299, 587, 114], np.uint32)
+    return ((luma + 500) // 1000).astype(np.uint8)[..., None]
+
+
+def _apex_motion(record) -> tuple[UInt8[np.ndarray, "224 224 1"], Float32[np.ndarray, "64 128"]]:
+    return _apex(record), record["motion"]
+
+
+_INPUTS = {
+    "image": (shards.FlowImages, operator.itemgetter("image")),
+    "uv_strain": (shards.FlowImages, _uv_strain),
+    "apex": (shards.Frames, _apex),
+    "apex_motion": (shards.Frames, _apex_motion),
+    "frames": (shards.Frames, operator.itemgetter("frames")),
+}
+"""The data set, and the way from its record to what a method takes."""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
-from tiny import three_databases
+from tiny import images_of, three_databases
 
 from flow import shards
 
@@ -17,13 +17,26 @@ FLOWS = three_databases()
 """The clips that :func:`write_shards` writes."""
 
 
-def write_shards(data_dir):
-    """Stand-ins for all three databases: eleven clips of six subjects."""
+def write_shards(data_dir, frames=False):
+    """Stand-ins for all three databases: eleven clips of six subjects.
+
+    With `frames`, also the data sets of frames: all five show a clip's class as the flow images
+    do, and nothing moves.
+    """
+    still = np.zeros((len(FLOWS.clips), 224, 224, 2), np.float32)
+    _write(data_dir, shards.FlowImages, image=FLOWS.inputs, flow=still)
+    if frames:
+        shown = np.stack([images_of(FLOWS.labels, seed) for seed in range(5)], axis=1)
+        motion = np.zeros((len(FLOWS.clips), 64, 128), np.float32)
+        _write(data_dir, shards.Frames, frames=shown, motion=motion)
+    return data_dir
+
+
+def _write(data_dir, data_set, **arrays):
     for database in ("smic", "casme2", "samm"):
         records = [
             {
-                "image": FLOWS.inputs[n],
-                "flow": np.zeros((224, 224, 2), np.float32),
+                **{name: values[n] for name, values in arrays.items()},
                 "label": int(FLOWS.labels[n]),
                 "database": database,
                 "subject": FLOWS.subjects[n],
@@ -42,8 +55,8 @@ def write_shards(data_dir):
             FLOWS.metadata[database],
             data_dir,
             data_dir / f"{database}.unfinished",
+            data_set,
         )
-    return data_dir
 
 
 def start(tmp_path_factory, script, *flags):

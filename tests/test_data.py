@@ -1,7 +1,8 @@
-"""The flow images of a dataset, in memory: their order, and what is missing."""
+"""The clips of a dataset, in memory: their order, what is taken of them, what is missing."""
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flow import shards
 from flow.errors import InputError
@@ -37,12 +38,31 @@ def records(database):
         }
 
 
+def frames_of(database, clip):
+    """Noise; in SAMM, which is grey, with three equal channels."""
+    seed = [ord(clip), len(database)]
+    frames = np.random.default_rng(seed).integers(0, 256, (5, 224, 224, 3), np.uint8)
+    return np.repeat(frames[..., :1], 3, axis=-1) if database == "samm" else frames
+
+
+def motion_of(clip):
+    return np.random.default_rng(ord(clip)).normal(size=(64, 128)).astype(np.float32)
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp("data")
     for database in CLIPS:
         metadata = {"fingerprint": f"of {database}"}
         shards.write(database, records(database), metadata, data_dir, data_dir / "scratch")
+        shown = []
+        for record in records(database):
+            del record["image"], record["flow"]
+            frames = frames_of(database, record["clip"])
+            shown.append(record | {"frames": frames, "motion": motion_of(record["clip"])})
+        metadata = {"fingerprint": f"of the frames of {database}"}
+        scratch = data_dir / "scratch"
+        shards.write(database, shown, metadata, data_dir, scratch, shards.Frames)
     return data_dir
 
 
@@ -69,6 +89,41 @@ def test_one_database_alone_can_be_read(data_dir):
     assert flows.clips == ("c", "a", "b")
     assert flows.labels.tolist() == [2, 0, 1]
     assert list(flows.metadata) == ["smic"]
+
+
+def test_the_apex_is_the_middle_frame_in_grey(data_dir):
+    flows = data.load("3db", data_dir, "apex")
+    assert flows.inputs.shape == (6, 224, 224, 1)
+    assert flows.inputs.dtype == np.uint8
+    for grey, database, clip in zip(flows.inputs, flows.databases, flows.clips, strict=True):
+        apex = frames_of(database, clip)[2]
+        luma = 0.299 * apex[..., 0] + 0.587 * apex[..., 1] + 0.114 * apex[..., 2]
+        assert np.abs(grey[..., 0] - luma).max() <= 0.5 + 1e-9
+        if database == "samm":
+            np.testing.assert_array_equal(grey[..., 0], apex[..., 0])
+        pillow = np.asarray(Image.fromarray(apex).convert("L"))
+        assert np.abs(grey[..., 0].astype(int) - pillow).max() <= 1
+    assert flows.metadata["smic"] == {"fingerprint": "of the frames of smic"}
+
+
+def test_the_apex_and_its_motion_are_two_arrays(data_dir):
+    flows = data.load("3db", data_dir, "apex_motion")
+    apexes, motion = flows.inputs
+    np.testing.assert_array_equal(apexes, data.load("3db", data_dir, "apex").inputs)
+    assert motion.dtype == np.float32
+    np.testing.assert_array_equal(motion, [motion_of(clip) for clip in flows.clips])
+    assert flows.labels.tolist() == [1, 0, 2, 2, 0, 1]
+
+
+def test_frames_come_as_they_are(data_dir):
+    flows = data.load("smic", data_dir, "frames")
+    wanted = [frames_of("smic", clip) for clip in ("c", "a", "b")]
+    np.testing.assert_array_equal(flows.inputs, wanted)
+
+
+def test_missing_frames_are_one_line_with_the_command_that_makes_them(tmp_path):
+    with pytest.raises(InputError, match=r"python -m flow build --frames --dataset=casme2"):
+        data.load("casme2", tmp_path, "apex")
 
 
 def test_missing_shards_are_one_line_with_the_command_that_makes_them(tmp_path):
