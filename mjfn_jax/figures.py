@@ -12,7 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from flow.clips import CLASSES
 
-_TITLES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
+DATABASES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
+"""Their names on figures, in the paper's order."""
+
 _CURVES = ("loss", "accuracy")
 _BLUE, _GREY = "#0b559f", "0.35"
 
@@ -35,7 +37,7 @@ def confusion_figure(parts: dict[str, dict], path: str | os.PathLike[str]) -> No
     panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     for panel, (name, entry) in zip(panels, shown.items(), strict=True):
         _draw_confusion(panel, np.array(entry["confusion"]))
-        panel.set_title(f"{_TITLES.get(name, name)} ({entry['n']} clips)", fontsize=11)
+        panel.set_title(f"{DATABASES.get(name, name)} ({entry['n']} clips)", fontsize=11)
     panels[0].set_ylabel("ground truth")
     figure.supxlabel("prediction", fontsize=10)
     _save(figure, path)
@@ -152,12 +154,61 @@ def seeds_figure(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -
     _save(figure, path)
 
 
+def amplitude_figure(result: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write UF1 by amplitude of the motion, and MJFN's lead over its backbone beside it.
+
+    Args:
+      result: over the bins from weak to strong, `bins` (`low`, `high`, px, and `clips`), `methods`
+        (by title a list with `uf1`) and `lead` (None where there is none). A score is a pair of
+        value and 95 % interval, or None; an interval may be None.
+      path: the image file; its suffix chooses the format.
+    """
+    panels = 2 if result["lead"] else 1
+    figure = Figure(figsize=(1.5 + 4 * panels, 3.4), layout="constrained")
+    left, *right = figure.subplots(1, panels, squeeze=False)[0]
+    titles = list(result["methods"])
+    for number, title in enumerate(titles):
+        shift = 0.16 * (number - (len(titles) - 1) / 2)
+        uf1 = [entry["uf1"] for entry in result["methods"][title]]
+        _draw_pairs(left, uf1, shift, f"C{number}", title)
+    left.set_ylim(0, 1)
+    left.set_title("UF1", fontsize=11)
+    left.legend(frameon=False, fontsize=9)
+    for panel in right:
+        _draw_pairs(panel, result["lead"], 0, _BLUE, "")
+        panel.axhline(0, color=_GREY, ls="--", lw=1)
+        panel.set_title("UF1 of MJFN minus MJFN-BbN", fontsize=11)
+    for panel in (left, *right):
+        panel.set_xticks(
+            range(len(result["bins"])),
+            [
+                f"{one['low']:.2f}–{one['high']:.2f}\n{one['clips']} clips"
+                if one["clips"]
+                else "none"
+                for one in result["bins"]
+            ],
+        )
+        panel.set_xlim(-0.5, len(result["bins"]) - 0.5)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("amplitude, px", fontsize=10)
+    _save(figure, path)
+
+
+def _draw_pairs(panel, pairs, shift, color, label):
+    known = [(number, *pair) for number, pair in enumerate(pairs) if pair is not None]
+    for number, _, interval in known:
+        if interval is not None:
+            panel.plot([number + shift] * 2, interval, color=color, lw=2, alpha=0.5)
+    places = [number + shift for number, *_ in known]
+    panel.plot(places, [value for _, value, _ in known], "o", color=color, label=label)
+
+
 def _draw_seeds(panel, rows, part, measure, color):
     rows = [row for row in rows if part in row["scores"]]
     joint = [row for row in rows if row["fusion"] == "softmax" or row["num_jfms"] == 0]
     joint.sort(key=lambda row: row["num_jfms"])
     means = [np.mean(row["scores"][part][measure]) for row in joint]
-    title = {"pooled": "all clips"}.get(part, _TITLES.get(part, part))
+    title = {"pooled": "all clips"}.get(part, DATABASES.get(part, part))
     panel.plot([row["num_jfms"] for row in joint], means, "-", color=color, label=title)
     for row in rows:
         values = row["scores"][part][measure]

@@ -7,7 +7,13 @@ import pytest
 from matplotlib.figure import Figure
 from skimage.io import imread
 
-from mjfn_jax.figures import bands, bands_figure, confusion_figure, curves_figure
+from mjfn_jax.figures import (
+    amplitude_figure,
+    bands,
+    bands_figure,
+    confusion_figure,
+    curves_figure,
+)
 
 
 @pytest.fixture
@@ -103,3 +109,28 @@ def test_curves_are_drawn_alike_from_a_history_and_from_its_bands(tmp_path):
     drawing = (tmp_path / "history.svg").read_bytes()
     assert drawing == (tmp_path / "bands.svg").read_bytes()
     assert b"<dc:date>" not in drawing
+
+
+def test_scores_by_amplitude_stand_on_their_intervals_and_a_missing_one_is_left_out(
+    tmp_path, drawn
+):
+    bins = [
+        {"low": 0.1, "high": 0.5, "clips": 4},
+        {"low": None, "high": None, "clips": 0},
+        {"low": 0.6, "high": 2.0, "clips": 3},
+    ]
+    scores = [{"uf1": (0.25, (0.125, 0.5))}, {"uf1": None}, {"uf1": (0.75, None)}]
+    lead = [(-0.25, (-0.5, 0.125)), None, (0.0, None)]
+    result = {"bins": bins, "methods": {"MJFN": scores, "MJFN-BbN": scores}, "lead": lead}
+    amplitude_figure(result, tmp_path / "amplitude.png")
+    left, right = drawn[0].axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["MJFN", "MJFN-BbN"]
+    assert [text.get_text() for text in left.get_xticklabels()] == [
+        *("0.10–0.50\n4 clips", "none", "0.60–2.00\n3 clips")
+    ]
+    interval, points = right.lines[:2]
+    assert list(interval.get_ydata()) == [-0.5, 0.125] and list(interval.get_xdata()) == [0, 0]
+    assert list(points.get_xdata()) == [0, 2] and list(points.get_ydata()) == [-0.25, 0]
+    assert sum(list(line.get_ydata()) == [0.125, 0.5] for line in left.lines) == 2
+    amplitude_figure(result | {"lead": None}, tmp_path / "alone.png")
+    assert len(drawn[1].axes) == 1

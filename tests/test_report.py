@@ -1,0 +1,590 @@
+"""`experiments/report.py`: one page from finished runs, that a browser shows as it should."""
+
+import base64
+import contextlib
+import csv
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import PIL.Image
+import pytest
+import scripts
+import tyro
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flow.clips import CLASSES
+from flow.errors import InputError, one_line
+from mjfn_jax import metrics
+from mjfn_jax.figures import bands
+from mjfn_jax.logs import Prediction
+
+import amplitude  # isort: skip  (made importable by scripts)
+import finished  # isort: skip
+import report  # isort: skip
+
+FLOWS = scripts.FLOWS
+KEYS = tuple(zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True))
+AMPLITUDES = np.linspace(0.2, 2.2, len(KEYS))[::-1]
+HARDWARE = {"devices": ["cpu"], "processor": "made up", "cores": 2}
+HOSTILE = "<script>document.title = 'taken'</script> & \"quoted\" in /home/someone/secret/run.json"
+
+
+def predictions(seed, sure=True):
+    """Made-up predictions of all clips; half of them are right."""
+    random = np.random.default_rng(seed)
+    records = []
+    for key, label in zip(KEYS, FLOWS.labels.tolist(), strict=True):
+        probabilities = random.dirichlet(np.ones(3))
+        if random.random() < 0.5:
+            probabilities = np.roll(np.sort(probabilities), label + 1)
+        guess = int(probabilities.argmax())
+        shown = tuple(probabilities.tolist()) if sure else None
+        records.append(Prediction(*key, label, guess, shown))
+    return records
+
+
+def as_json(records):
+    return [dict(vars(record)) for record in records]
+
+
+def row(seeds, sure=True, **further):
+    """A row of table3.json."""
+    runs = {str(seed): predictions(seed, sure) for seed in seeds}
+    scored = [metrics.score_parts(records, draws=20) for records in runs.values()]
+    parts = {}
+    for part in scored[0]:
+        parts[part] = {}
+        for measure in ("uf1", "uar"):
+            values = [one[part][measure] for one in scored]
+            parts[part][measure] = float(np.mean(values))
+            parts[part][f"{measure}_seeds"] = values
+            parts[part][f"{measure}_interval"] = scored[0][part][f"{measure}_interval"]
+    return {
+        "kind": "image",
+        "epochs": 4,
+        "parameters": 1234567,
+        "training_seconds": 3725.0,
+        "milliseconds_a_clip": 1.25,
+        "scores": parts,
+        "paper": {"3db_uf1": 0.8338, "3db_uar": None, "smic_uf1": 0.2},
+        "confusion": scored[0]["pooled"]["confusion"],
+        "predictions": {seed: as_json(records) for seed, records in runs.items()},
+    } | further
+
+
+def table3(**methods):
+    return {
+        "dataset": "synthetic",
+        "folds": sorted({f"{database}/{subject}" for database, subject, _ in KEYS}),
+        "hardware": HARDWARE,
+        "failed": {"AlexNet": HOSTILE},
+        "methods": methods,
+    }
+
+
+def results(records=None, **changes):
+    """A results.json."""
+    records = records or predictions(0)
+    folds = sorted({f"{record.database}/{record.subject}" for record in records})
+    people = np.array([f"{record.database}/{record.subject}" for record in records])
+    labels = np.array([record.label for record in records])
+    guesses = metrics.majority(labels, people) if len(folds) > 1 else labels
+    majority = [
+        Prediction(one.database, one.subject, one.clip, one.label, int(guess))
+        for one, guess in zip(records, guesses, strict=True)
+    ]
+    return {
+        "configuration": {
+            "dataset": "synthetic", "method": "mjfn", "num_jfms": 3, "epochs": 3, "seed": 0,
+            "learning_rate": 1e-4, "precision": "highest", "fingerprints": {"smic": "0" * 64},
+        },
+        "versions": {"jax": "0.10.2"},
+        "hardware": HARDWARE,
+        "seconds": 61.2,
+        "scores": metrics.score_parts(records, draws=20),
+        "majority": metrics.score_parts(majority, draws=20),
+        "failed": [],
+        "predictions": as_json(records),
+        "history": {fold: {"loss": [1.1, 0.9, 0.7], "accuracy": [0.3, 0.5, 0.8]} for fold in folds},
+    } | changes  # fmt: skip
+
+
+def write(folder, name, content):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
+
+
+def make(*folders, data_dir, out):
+    flags = (*folders, f"--data_dir={data_dir}", f"--out={out}")
+    with one_line():
+        report.main(tyro.cli(report.Report, args=[*map(str, flags)]))
+    return out.read_text()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Flow images of stand-ins, with the amplitudes that they were drawn with."""
+    folder = tmp_path_factory.mktemp("data")
+    scripts.write_shards(folder / "synthetic")
+    truth = folder / "synthetic" / "mini" / "truth" / "truth.csv"
+    truth.parent.mkdir(parents=True)
+    lines = ["database,subject,clip,amplitude_px"]
+    lines += [",".join(key) + f",{px}" for key, px in zip(KEYS, AMPLITUDES, strict=True)]
+    truth.write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(data_dir, tmp_path_factory):
+    """A page of three runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    history = {"loss": np.ones((5, 6)), "accuracy": np.full((5, 6), 0.5)}
+    against = {"uf1": -0.1, "uf1_interval": [-0.2, 0.1], "uf1_p": 0.3, "uf1_p_holm": 0.6}
+    against |= {name.replace("uf1", "uar"): value for name, value in against.items()}
+    oracle = {"pooled": {"uf1": 0.91, "uar": 0.92}}
+    rows = {
+        "LBP-TOP": row([5], sure=False, parameters=None, epochs=None, regions="landmarks",
+                       milliseconds_a_clip=None, against_mjfn=against),
+        "MJFN": row([0, 1], curves=bands(history), oracle=oracle),
+        "MJFN-BbN": row([2, 3], parameters=99, start="/home/someone/weights/resnet_50.npz"),
+    }  # fmt: skip
+    one = results()
+    networks = [("MJFN", 3), ("MJFN-BbN", 0)]
+    runs = [
+        one | {"configuration": one["configuration"] | {
+            "network": name, "num_jfms": n, "fusion": "softmax", "batch_size": 12}}
+        for name, n in networks
+    ]  # fmt: skip
+    write(folder / "table & 3", "table3.json", table3(**rows))
+    write(folder / "loso", "results.json", one)
+    write(folder / "jfms", "ablation.json", runs)
+    out = folder / "page.html"
+    make(*(folder / name for name in ("table & 3", "loso", "jfms")), data_dir=data_dir, out=out)
+    return out
+
+
+def test_the_page_has_every_part_of_every_run(page):
+    text = page.read_text()
+    titles = re.findall(r"<h([23])>(.*?)</h", text)
+    of_a_run = [
+        *("Scores: 3DB", "Scores by database", "Recipe and cost", "Confusion matrices"),
+        "Training curves",
+        *("By amplitude of the motion", "Most confidently wrong", "By subject"),
+    ]
+    assert [title for _, title in titles] == [
+        *("table &amp; 3", "Failed", *of_a_run),
+        *("loso", *of_a_run),
+        *("jfms", "Number of JFMs and fusion"),
+    ]
+    for shown in ("0.834", "1,234,567", "1 h 2 min", "landmarks", "−0.100", "0.910", "made up"):
+        assert shown in text, shown
+    assert "MJFN&#39;s UF1 minus MJFN-BbN&#39;s is" in text
+    assert page.stat().st_size < 5e6
+
+
+def test_what_files_say_is_escaped_and_no_path_of_a_machine_is_in_the_page(page):
+    text = page.read_text()
+    assert "&lt;script&gt;document.title = &#39;taken&#39;&lt;/script&gt; &amp;" in text
+    assert "run.json" in text and "resnet_50.npz" in text
+    for kept in (page, *page.with_name("page_files").glob("*.[ctj]*")):
+        assert not re.search(r"/(home|tmp|work)/|someone", kept.read_text()), kept
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r'"data:.*?"', "", text))
+
+
+def test_figures_and_tables_are_beside_the_page(page):
+    beside = page.with_name("page_files")
+    names = {path.name for path in beside.iterdir()}
+    for stem in (
+        "table-3-confusion-mjfn-bbn",
+        "table-3-curves-mjfn",
+        "loso-amplitude",
+        "jfms-jfms",
+    ):
+        assert {f"{stem}.png", f"{stem}.svg"} <= names
+    inside = re.findall(r'src="data:image/svg\+xml;base64,(.*?)" alt="(.*?)"', page.read_text())
+    assert {base64.b64decode(source) for source, _ in inside} == {
+        path.read_bytes() for path in beside.glob("*.svg")
+    }
+    assert all(alt for _, alt in inside)
+    with (beside / "table-3.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["method"] for line in lines] == ["LBP-TOP", "MJFN", "MJFN-BbN"]
+    expected = row([0, 1])["scores"]["samm"]
+    assert float(lines[1]["samm_uf1"]) == expected["uf1"]
+    assert float(lines[1]["samm_uf1_highest_seed"]) == max(expected["uf1_seeds"])
+    assert float(lines[1]["pooled_uf1_oracle"]) == 0.91
+    assert lines[0]["parameters"] == "" and lines[0]["uf1_minus_mjfn_p_holm"] == "0.6"
+
+
+def test_the_latex_table_is_the_papers_with_special_characters_escaped():
+    scores = row([0])["scores"]
+    best = row([1])["scores"]["pooled"]
+    rows = {
+        "50 % & {more}_#1": row([0]) | {"scores": finished.by_part(scores)},
+        "MJFN": row([1]) | {"scores": finished.by_part({**scores, "pooled": best})},
+    }
+    run = finished.Run("a_run", "table3.py", None, "3db", {}, rows, None, {})
+    text = report.latex(run)
+    assert text.replace(r"\{", "").replace(r"\}", "").count("{") == text.replace(r"\{", "").replace(
+        r"\}", ""
+    ).count("}")
+    assert r"\multicolumn{2}{c}{CASME II}" in text and r"a\_run" in text
+    assert "50 \\% \\& \\{more\\}\\_\\#1 &" in text
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    columns = {line.replace(r"\&", "").count("&") for line in body if "multicolumn" not in line}
+    assert columns == {8}
+    higher = max(scores["pooled"]["uf1"], best["uf1"])
+    assert rf"\textbf{{{100 * higher:.1f}}}" in text
+    assert "MJFN & 83.4 & -- & 20.0 & --" in text
+
+
+@given(st.text())
+def test_escaped_text_has_no_bare_character_of_latex(text):
+    bare = re.sub(r"\\text(backslash|asciitilde|asciicircum)\{\}|\\[&%$#_{}]", "", report.tex(text))
+    assert not set(bare) & set("\\&%$#_{}~^\n")
+
+
+NAME = st.from_regex(r"[a-z0-9_.-]*[a-z0-9]", fullmatch=True)
+
+
+@given(st.lists(NAME, min_size=1), NAME, st.sampled_from(["/", "file:///", "~/", "C:\\"]))
+def test_of_a_path_only_the_last_name_is_kept(folders, name, root):
+    path = root + "/".join([*folders, name])
+    expected = [{f"see '{name}': it": 1}, f"--out={name}, casme2/sub01 and </b> stay", 2, None]
+    given = [{f"see '{path}': it": 1}, f"--out={path}, casme2/sub01 and </b> stay", 2, None]
+    assert finished.without_paths(given) == expected
+
+
+def test_runs_of_one_name_have_names_of_their_own():
+    assert report.slugs(["run", "Run", "run-2", "run", "…"]) == [
+        *("run", "run-2", "run-2-2", "run-3", "run-4")
+    ]
+
+
+def guesses(records_by_seed):
+    return finished._guesses({k: as_json(one) for k, one in enumerate(records_by_seed)})
+
+
+def test_scores_by_amplitude_are_those_of_each_third_and_intervals_resample_subjects(monkeypatch):
+    monkeypatch.setattr(amplitude, "DRAWS", 40)
+    methods = {
+        title: guesses([predictions(seed) for seed in seeds])
+        for title, seeds in {"MJFN": (0, 1), "MJFN-BbN": (2, 3, 4)}.items()
+    }
+    motion = np.array([AMPLITUDES[KEYS.index(key)] for key in methods["MJFN"].keys])
+    found = amplitude.by_amplitude(methods, motion)
+    assert [entry["clips"] for entry in found["bins"]] == [4, 3, 4]
+    assert found["bins"][0]["low"] == pytest.approx(0.2)
+    assert sum(found["bins"][1]["databases"].values()) == 3
+
+    labels, people = methods["MJFN"].labels, methods["MJFN"].people
+    order = np.argsort(motion)
+    thirds = [order[:4], order[4:7], order[7:]]
+    names = sorted(set(people))
+    times = np.random.default_rng(0).multinomial(6, [1 / 6] * 6, size=40)
+
+    def uf1(title, clips):
+        if not len(clips):
+            return np.nan
+        return np.mean(
+            [metrics.scores(labels[clips], g[clips]).uf1 for g in methods[title].predictions]
+        )
+
+    drawn = {title: np.full((40, 3), np.nan) for title in methods}
+    for number, third in enumerate(thirds):
+        for draw, counts in enumerate(times):
+            clips = [n for name, k in zip(names, counts, strict=True) for _ in range(k)
+                     for n in third if people[n] == name]  # fmt: skip
+            for title in methods:
+                drawn[title][draw, number] = uf1(title, np.array(clips, int))
+        for title in methods:
+            value, interval = found["methods"][title][number]["uf1"]
+            assert value == pytest.approx(uf1(title, third))
+            alone = len(set(people[third])) == 1
+            expected = np.nanquantile(drawn[title][:, number], (0.025, 0.975))
+            assert alone or interval == pytest.approx(tuple(expected))
+            for label, pair in enumerate(found["methods"][title][number]["recalls"]):
+                mine = third[labels[third] == label]
+                if len(mine) == 0:
+                    assert pair is None
+                    continue
+                recall = np.mean([(g[mine] == label).mean() for g in methods[title].predictions])
+                assert pair[0] == pytest.approx(recall)
+                assert (pair[1] is None) == (len(set(people[mine])) == 1)
+    lead = drawn["MJFN"] - drawn["MJFN-BbN"]
+    assert found["lead"][2][1] == pytest.approx(tuple(np.nanquantile(lead[:, 2], (0.025, 0.975))))
+    trend = np.nanquantile(lead[:, 0] - lead[:, 2], (0.025, 0.975))
+    assert found["trend"] == (
+        pytest.approx(found["lead"][0][0] - found["lead"][2][0]), pytest.approx(tuple(trend))
+    )  # fmt: skip
+
+
+def test_clips_that_all_move_alike_are_one_third_and_nothing_follows():
+    methods = {name: guesses([predictions(k)]) for k, name in enumerate(("MJFN", "MJFN-BbN"))}
+    found = amplitude.by_amplitude(methods, np.ones(len(KEYS)))
+    assert [entry["clips"] for entry in found["bins"]] == [11, 0, 0]
+    assert found["methods"]["MJFN"][1]["uf1"] is None
+    assert found["trend"] is None and amplitude.finding(found) is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((-0.1, 0.3), "contains 0, so these clips do not show"),
+        ((0.05, 0.3), "above 0, so on these clips joint features help weak expressions more"),
+        ((-0.3, -0.1), "below 0, so on these clips joint features help weak expressions less"),
+        (None, "too few subjects"),
+    ],
+)
+def test_the_finding_says_what_the_interval_shows_and_no_more(interval, said):
+    pair = (0.1, (-0.2, 0.4))
+    text = amplitude.finding({"lead": [pair, pair, pair], "trend": (0.1, interval)})
+    assert said in text and "+0.100 [−0.200, 0.400]" in text
+
+
+def test_amplitude_is_measured_from_the_flow_where_the_truth_is_not_known(monkeypatch, tmp_path):
+    random = np.random.default_rng(0)
+    flow = random.normal(size=(224, 224, 2)).astype(np.float32)
+    record = {"database": "samm", "subject": "6", "clip": "006_1_2", "label": 1, "flow": flow}
+    monkeypatch.setattr(amplitude, "open_shards", lambda dataset, data_dir: [record])
+    moved = amplitude.read_motion("samm", tmp_path)
+    length = np.sort(np.sqrt((flow.astype(float) ** 2).sum(-1)), axis=None)
+    at = 0.95 * (224 * 224 - 1)
+    expected = length[int(at)] + (at % 1) * (length[int(at) + 1] - length[int(at)])
+    assert moved.amplitudes == {("samm", "6", "006_1_2"): pytest.approx(expected)}
+
+
+def test_the_wrong_clips_are_the_surest_ones_in_order(data_dir):
+    moved = amplitude.read_motion("synthetic", data_dir)
+    shown = report.mistakes(guesses([predictions(3)]), moved)
+    wrong = [one for one in predictions(3) if one.prediction != one.label]
+    wrong.sort(key=lambda one: -max(one.probabilities))
+    assert len(wrong) == 5
+    assert [one["clip"] for one in shown] == [one.clip for one in wrong]
+    assert shown[0]["probability"] == max(wrong[0].probabilities)
+    assert (shown[0]["truth"], shown[0]["prediction"]) == (
+        CLASSES[wrong[0].label], CLASSES[wrong[0].prediction],
+    )  # fmt: skip
+    number = KEYS.index((wrong[0].database, wrong[0].subject, wrong[0].clip))
+    assert shown[0]["amplitude"] == pytest.approx(AMPLITUDES[number])
+    picture = PIL.Image.open(io.BytesIO(base64.b64decode(shown[0]["image"].partition(",")[2])))
+    small = np.asarray(picture, float)
+    assert small.mean() == pytest.approx(FLOWS.inputs[number].mean(), abs=2)
+    assert small[36 * FLOWS.labels[number] :][:36].mean() > small.mean() + 40  # the bright block
+    assert report.mistakes(guesses([predictions(3, sure=False)]), moved) == []
+
+
+def test_the_majority_of_a_table_is_that_of_the_data_set(data_dir):
+    moved = amplitude.read_motion("synthetic", data_dir)
+    found = report._majority(guesses([predictions(0)]), moved)
+    assert found["pooled"]["uf1"] == results()["majority"]["pooled"]["uf1"]
+
+
+def test_right_clips_of_a_subject_are_counted_over_the_seeds():
+    shown = report.by_subject({"MJFN": guesses([predictions(0), predictions(1)])})
+    records = [*predictions(0), *predictions(1)]
+    assert [(one["subject"], one["clips"]) for one in shown] == [
+        ("sub01", 2), ("sub02", 2), ("6", 2), ("7", 2), ("s1", 1), ("s2", 2),
+    ]  # fmt: skip
+    right = sum(one.label == one.prediction for one in records if one.subject == "6")
+    assert shown[2]["right"]["MJFN"] == right / 2
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures take most of a page's time."""
+    monkeypatch.setattr(report, "_drawn", lambda *args, **kwargs: "data:,")
+
+
+def test_without_flow_images_the_page_says_which_flag_to_give_and_builds_nothing(undrawn, tmp_path):
+    folder = write(tmp_path / "run", "results.json", results())
+    text = make(folder, data_dir=tmp_path / "secret" / "nothing", out=tmp_path / "page.html")
+    assert "--data_dir=nothing" in text and "Give --data_dir" in text
+    assert "Scores: 3DB" in text and "Most confidently wrong" not in text
+    assert str(tmp_path) not in text and "secret" not in text
+    assert not (tmp_path / "secret").exists()
+
+
+def test_flow_images_of_other_clips_are_not_taken_for_the_runs(undrawn, data_dir, tmp_path):
+    records = [Prediction(one.database, one.subject, one.clip + "x", one.label, one.prediction)
+               for one in predictions(0)]  # fmt: skip
+    folder = write(tmp_path / "run", "results.json", results(records))
+    text = make(folder, data_dir=data_dir, out=tmp_path / "page.html")
+    assert "other clips than the run" in text
+
+
+def test_one_database_and_one_subject_have_scores_without_intervals(undrawn, data_dir, tmp_path):
+    records = [one for one in predictions(0) if one.subject == "6"]
+    folder = write(tmp_path / "run", "results.json", results(records))
+    text = make(folder, data_dir=data_dir, out=tmp_path / "page.html")
+    assert "Scores: SAMM" in text and "Scores by database" not in text
+    assert "2 clips of 1 subjects" in text
+
+
+def test_a_run_with_a_failed_fold_has_no_scores(undrawn, data_dir, tmp_path):
+    failed = [{"fold": "samm/7", "epoch": 2}]
+    content = results(failed=failed, scores=None, majority=None)
+    folder = write(tmp_path / "run", "results.json", content)
+    text = make(folder, data_dir=data_dir, out=tmp_path / "page.html")
+    assert "<strong>samm/7</strong>: no finite loss from epoch 2" in text
+    assert "Scores: 3DB" not in text and "No scores" in text
+
+
+def test_runs_with_the_same_folder_name_each_have_a_section(undrawn, data_dir, tmp_path):
+    folders = [write(tmp_path / name / "run", "results.json", results()) for name in "ab"]
+    text = make(*folders, data_dir=data_dir, out=tmp_path / "page.html")
+    assert re.findall(r'<section id="(.*?)">', text) == ["run", "run-2"]
+    assert (tmp_path / "page_files" / "run-2.csv").exists()
+
+
+def test_a_folder_without_a_run_is_answered_with_the_commands_that_make_one(tmp_path):
+    with pytest.raises(InputError, match=r"nothing: no finished run; .*loso\.py --out=.*table3"):
+        finished.read(tmp_path / "nothing")
+    with pytest.raises(InputError, match="give the folder of a run"):
+        report.main(report.Report(runs=()))
+
+
+DAMAGED = {
+    "cut": ("results.json", json.dumps(results())[:200]),
+    "binary": ("results.json", "\x00\x01"),
+    "list": ("results.json", []),
+    "no scores": ("results.json", {k: v for k, v in results().items() if k != "scores"}),
+    "no predictions": ("results.json", results() | {"predictions": []}),
+    "a class": ("results.json", results()
+                | {"predictions": [vars(Prediction("samm", "6", "a", 7, 0))]}),
+    "a database": ("results.json", results()
+                   | {"predictions": [vars(Prediction("<b>", "6", "a", 1, 0))]}),
+    "a row": ("table3.json", table3(MJFN={"kind": "image"})),
+    "other clips": ("table3.json", table3(A=row([0]), B=row([0], predictions={"0": as_json(
+        predictions(0)[1:])}))),
+    "curves": ("table3.json", table3(A=row([0], curves={"folds": 1, "loss": [[1, 2]]}))),
+    "empty": ("ablation.json", []),
+    "numbers": ("ablation.json", [1, 2]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_file_is_one_line_that_names_it(case, tmp_path):
+    name, content = DAMAGED[case]
+    folder = write(tmp_path, name, content)
+    with pytest.raises(InputError, match=rf"{name}: damaged .*make it again") as caught:
+        finished.read(folder)
+    assert "\n" not in str(caught.value)
+
+
+# In a browser
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in programs:
+        pytest.skip("chromium or chromedriver is not on this machine: apt-get install "
+                    "chromium chromium-driver")  # fmt: skip
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    driver.get("about:blank")  # the browser's own first page asks for much
+    yield driver
+    with contextlib.suppress(Exception):
+        driver.quit()
+
+
+@pytest.fixture
+def opened(browser, page):
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(page.as_uri())
+    return browser
+
+
+def columns(table):
+    """The texts of a table by row, without the small print."""
+    script = """
+        const value = (cell) => cell.dataset.sort ?? cell.textContent.trim();
+        return [...arguments[0].tBodies[0].rows].map((row) => [...row.cells].map(value));
+    """
+    return table.parent.execute_script(script, table)
+
+
+def test_a_browser_shows_the_page_without_an_error_or_a_request(opened, page):
+    assert opened.title == "Micro-expression recognition: table & 3, loso, jfms"
+    assert opened.get_log("browser") == []
+    events = [json.loads(one["message"])["message"] for one in opened.get_log("performance")]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    assert page.as_uri() in asked
+    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+    broken = (
+        "return [...document.images].filter(i => i.checkVisibility() && !i.naturalWidth).length"
+    )
+    assert opened.execute_script(broken) == 0
+
+
+def test_a_column_is_sorted_both_ways_and_missing_values_come_last(opened):
+    from selenium.webdriver.common.keys import Keys
+
+    table = opened.find_element("css selector", "[aria-label^=Recipe] table")
+    heads = table.find_elements("css selector", "thead th")
+    names = [head.text.partition("\n")[0] for head in heads]
+    before = columns(table)
+    n = names.index("Parameters")
+    assert [line[n] for line in before] == ["", "1234567", "99"]
+    for order, key in (("ascending", None), ("descending", Keys.ENTER), ("ascending", Keys.SPACE)):
+        button = heads[n].find_element("tag name", "button")
+        button.send_keys(key) if key else button.click()
+        assert heads[n].get_attribute("aria-sort") == order
+        numbers = ["99", "1234567"] if order == "ascending" else ["1234567", "99"]
+        assert [line[n] for line in columns(table)] == [*numbers, ""]
+    for wanted in (["LBP-TOP", "MJFN", "MJFN-BbN"], ["MJFN-BbN", "MJFN", "LBP-TOP"]):
+        heads[0].find_element("tag name", "button").click()
+        assert [line[0] for line in columns(table)] == wanted
+    assert heads[n].get_attribute("aria-sort") is None
+    assert sorted(columns(table)) == sorted(before)
+
+
+@pytest.mark.parametrize(("width", "medium"), [(400, ""), (1280, ""), (688, "print")])
+def test_nothing_is_wider_than_the_page(opened, width, medium):
+    """688 px are the width of A4 between the margins."""
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium})
+    wide = "return [document.documentElement.scrollWidth, document.body.scrollWidth]"
+    try:
+        assert max(opened.execute_script(wide)) <= width
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_page_is_printed_with_everything_open(opened):
+    script = """
+        window.open_in_print = null;
+        addEventListener("beforeprint", () => {
+          window.open_in_print = document.querySelectorAll("details:not([open])").length;
+        });
+    """
+    opened.execute_script(script)
+    assert opened.execute_script("return document.querySelectorAll('details[open]').length") == 0
+    pdf = base64.b64decode(opened.print_page())
+    assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 1
+    assert opened.execute_script("return window.open_in_print") == 0
+    assert opened.execute_script("return document.querySelectorAll('details[open]').length") == 0
