@@ -17,9 +17,9 @@ from mjfn_jax import figures, models
 
 MEASURES = ("uf1", "uar")
 
-_ROW = ("kind", "epochs", "parameters", "training_seconds", "milliseconds_a_clip", "paper")
-_OPTIONAL = ("against_mjfn", "regions", "start", "oracle", "curves")
-"""What a row of table3.json has, and what it may have."""
+_NUMBERS = ("epochs", "parameters", "training_seconds", "milliseconds_a_clip")
+_OPTIONAL = ("regions", "start", "oracle", "curves")
+"""Of a row of table3.json: numbers that may be null, and what it need not have."""
 
 Key = tuple[str, str, str]
 """Database, subject and name of a clip."""
@@ -110,9 +110,18 @@ def read(folder: pathlib.Path) -> list[Run | Ablation]:
 def _read_table3(name, finished, content):
     rows = {}
     for title, row in content["methods"].items():
+        against = row.get("against_mjfn")
         rows[title] = {
-            **{key: row[key] for key in _ROW},
+            **{key: row[key] and row[key] + 0 for key in _NUMBERS},  # TypeError if it is a text
             **{key: row.get(key) for key in _OPTIONAL},
+            "kind": row["kind"],
+            "paper": {key: value and float(value) for key, value in row["paper"].items()},
+            "against_mjfn": against
+            and {
+                f"{measure}{suffix}": against[f"{measure}{suffix}"]
+                for measure in MEASURES
+                for suffix in ("", "_interval", "_p_holm")
+            },
             "scores": by_part(row["scores"]),
             "guesses": _guesses(row["predictions"]),
         }
@@ -139,7 +148,7 @@ def _read_results(name, finished, content):
             curve: np.array([one[curve] for one in content["history"].values()], float).T
             for curve in ("loss", "accuracy")
         }
-        rows[title] = dict.fromkeys((*_ROW, *_OPTIONAL)) | {
+        rows[title] = dict.fromkeys(("kind", "against_mjfn", *_NUMBERS, *_OPTIONAL)) | {
             "epochs": config["epochs"],
             "training_seconds": content["seconds"],
             "scores": by_part(content["scores"]),
@@ -171,9 +180,11 @@ def by_part(scores: dict[str, dict]) -> dict[str, dict]:
         if part in scores:
             entry = parts[part] = {}
             for measure in MEASURES:
-                entry[measure] = scores[part][measure]
-                entry[f"{measure}_interval"] = scores[part][f"{measure}_interval"]
-                entry[f"{measure}_seeds"] = scores[part].get(f"{measure}_seeds", [entry[measure]])
+                entry[measure] = float(scores[part][measure])
+                interval = scores[part][f"{measure}_interval"]
+                entry[f"{measure}_interval"] = interval and tuple(map(float, interval))
+                seeds = scores[part].get(f"{measure}_seeds", [entry[measure]])
+                entry[f"{measure}_seeds"] = [*map(float, seeds)]
     if len(parts) == 2:
         del parts["pooled"]
     return parts

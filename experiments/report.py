@@ -331,7 +331,7 @@ def _environment():
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "brackets": brackets, "duration": duration, "fact": fact, "signed": signed, "slug": _slug,
+        "brackets": brackets, "duration": duration, "fact": fact, "signed": signed,
     }  # fmt: skip
     environment.globals["paper_name"] = _paper_name
     return environment

@@ -462,10 +462,26 @@ DAMAGED = {
     "a row": ("table3.json", table3(MJFN={"kind": "image"})),
     "other clips": ("table3.json", table3(A=row([0]), B=row([0], predictions={"0": as_json(
         predictions(0)[1:])}))),
+    "a text": ("table3.json", table3(A=row([0], parameters="many"))),
+    "half a comparison": ("table3.json", table3(A=row([0], against_mjfn={"uf1": 0.1}))),
     "curves": ("table3.json", table3(A=row([0], curves={"folds": 1, "loss": [[1, 2]]}))),
     "empty": ("ablation.json", []),
     "numbers": ("ablation.json", [1, 2]),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (2.34, "2.3 s"),
+        (12.4, "12 s"),
+        (250, "4 min 10 s"),
+        (3599.7, "1 h 0 min"),
+        (75780, "21 h 3 min"),
+    ],
+)
+def test_a_time_is_given_in_its_two_largest_units(seconds, shown):
+    assert report.duration(seconds) == shown
 
 
 @pytest.mark.parametrize("case", DAMAGED)
