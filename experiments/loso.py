@@ -44,7 +44,7 @@ def main(flags: Loso) -> None:
             "--fold_chunk and --devices do not go with --cluster, whose workers have a device each "
             "and fill it: leave them out"
         )
-    method, recipe = flags.learner(), flags.recipe()
+    method, recipe, weights = flags.learner(), flags.recipe(), flags.weights()
     clips = flags.clips(method.takes)
     every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)
     folds = choose(every_fold, flags.folds)
@@ -53,7 +53,10 @@ def main(flags: Loso) -> None:
     with hold(out), progress_bar(recipe.epochs * len(folds)) as on_epoch:
         sweep.claim(out, config)
         start = time.monotonic()
-        done = train(method, clips, folds, held_out, recipe, out, config, on_epoch=on_epoch)
+        done = train(
+            method, clips, folds, held_out, recipe, out, config,
+            on_epoch=on_epoch, pretrained=weights,
+        )  # fmt: skip
         summary = results.summarise(clips, done, config, time.monotonic() - start)
         results.write(out, summary, done, method.loss_floor())
     if summary["failed"]:

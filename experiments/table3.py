@@ -7,10 +7,12 @@ The last epoch is scored, predictions of all folds are pooled, intervals resampl
 each method is compared with MJFN on the same draws. A row that is finished is kept; a run that was
 stopped continues with the same command. All of it goes to `table3.json`, by the paper's names.
 
-Micro-Attention, ATNet and CapsuleNet take frames, for which there is no data set yet.
+Micro-Attention, ATNet and CapsuleNet take frames, which show faces: their data set is made on
+request only, by `python -m flow build --frames`. Without it these rows fail and the others finish.
 """
 
 import dataclasses
+import itertools
 import json
 import logging
 import pathlib
@@ -27,7 +29,8 @@ from training import Data, Sharing
 
 from flow.errors import InputError
 from flow.lock import hold
-from mjfn_jax import metrics, models, sweep, train
+from mjfn_jax import metrics, models, pretrained, sweep, train
+from mjfn_jax.figures import bands
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.hardware import hardware
 from mjfn_jax.logs import Prediction
@@ -72,6 +75,12 @@ class Table3(Data):
     """`all`, or the subjects to hold out, with commas between."""
     smoke: bool = False
     """One subject of each database, one epoch and one seed: to see that every row runs."""
+    pretrained: tuple[pathlib.Path, ...] = ()
+    """Weights, .safetensors or .npz, for the residual trunks of Neural-Recognizer, Micro-Attention,
+    ATNet and CapsuleNet: each takes the first file that fits. Without, they start from scratch."""
+    oracle: bool = False
+    """Also score the epoch that is the best on the held-out subject. That is a leak, as some
+    published tables have it; the column shows what it is worth."""
     sharing: tyro.conf.OmitArgPrefixes[Sharing] = Sharing()
     json: pathlib.Path | None = None
     """Where the table is written; by default `table3.json` in --out."""
@@ -82,6 +91,7 @@ class Table3(Data):
 def main(flags: Table3) -> None:
     if flags.smoke:
         flags = dataclasses.replace(flags, seeds=flags.seeds[:1], epochs=flags.epochs or 1)
+    weights = _weights(flags)
     images = flags.clips()
     every_fold, held_out = leave_one_subject_out(images.databases, images.subjects)
     folds = choose(every_fold, flags.folds)
@@ -92,10 +102,12 @@ def main(flags: Table3) -> None:
     with hold(out):
         sweep.claim(out, {"dataset": flags.dataset, "fingerprints": flags.fingerprints(images)})
         for name in dict.fromkeys(flags.methods):
-            learned = name in models.METHODS
-            row_of = _learned if learned else _handcrafted
             try:
-                rows[TITLES[name]] = row_of(name, flags, folds, held_out, out)
+                if name in models.METHODS:
+                    row = _learned(name, flags, images, folds, held_out, out, weights.get(name))
+                else:
+                    row = _handcrafted(name, flags, images, folds, out)
+                rows[TITLES[name]] = row
             except InputError as error:
                 failed[TITLES[name]] = str(error)
                 logging.info("%s failed: %s", TITLES[name], error)
@@ -118,12 +130,44 @@ def main(flags: Table3) -> None:
         )
 
 
-def _learned(name, flags, folds, held_out, out) -> dict[str, Any]:
+def _weights(flags: Table3) -> dict[str, pathlib.Path]:
+    """By method, the first file of --pretrained that fits its trunk.
+
+    Raises:
+      InputError: a file fits none of the methods that are asked for.
+    """
+    fitting: dict[str, pathlib.Path] = {}
+    for path in flags.pretrained:
+        fits, why = False, f"{path}: none of --methods has a trunk to load weights into"
+        for name in flags.methods:
+            if name in models.METHODS and models.METHODS[name].starts_from:
+                try:
+                    pretrained.load(path, models.METHODS[name])
+                except InputError as error:
+                    why = str(error)
+                else:
+                    fits = True
+                    fitting.setdefault(name, path)
+        if not fits:
+            raise InputError(why)
+    return fitting
+
+
+def _learned(name, flags, images, folds, held_out, out, weights) -> dict[str, Any]:
     """The row of a network."""
     method = models.METHODS[name]
     clips = flags.clips(method.takes)
+    if _keys(clips) != _keys(images):
+        raise InputError(
+            "its frames are those of other clips than the flow images: build both again from one "
+            "--source"
+        )
     epochs = method.epochs if flags.epochs is None else flags.epochs
     folder = out / name / f"e{epochs}"
+    start_from = None
+    if weights is not None:
+        folder = folder.with_name(f"{folder.name}-{pretrained.digest(weights)[:8]}")
+        start_from = pretrained.load(weights, method)
     recipes = [
         Recipe(epochs, method.batch_size, method.learning_rate, seed)
         for seed in dict.fromkeys(flags.seeds)
@@ -140,7 +184,7 @@ def _learned(name, flags, folds, held_out, out) -> dict[str, Any]:
     with progress_bar(epochs * len(tasks)) as on_epoch:
         done = sweep.run_together(
             method, clips, tasks, held_out, folder / "state", on_epoch=on_epoch,
-            **flags.sharing.options(),
+            pretrained=start_from, oracle=flags.oracle, **flags.sharing.options(),
         )  # fmt: skip
     seconds = time.monotonic() - start
     seeds = {}
@@ -154,17 +198,57 @@ def _learned(name, flags, folds, held_out, out) -> dict[str, Any]:
     kept = folder / "seconds.json"
     if not kept.exists():  # what another run has trained took its own time
         kept.write_text(json.dumps(seconds))
-    return {
+    row = {
         "kind": method.takes,
         "epochs": epochs,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
         "training_seconds": json.loads(kept.read_text()),
         "milliseconds_a_clip": _milliseconds(method),
         **_scores(TITLES[name], seeds),
+        "curves": bands(
+            {
+                measure: np.stack([getattr(result, measure) for result in done], axis=1)
+                for measure in ("loss", "accuracy")
+            }
+        ),
+    }
+    if method.starts_from:
+        scratch = f"from scratch (its authors: {method.starts_from})"
+        row["start"] = scratch if weights is None else weights.name
+    if flags.oracle:
+        chosen = [_best_epoch(result) for result in done]
+        row["oracle"] = _oracle(chosen, len(folds))
+    return row
+
+
+def _keys(clips) -> list[tuple[str, str, str, int]]:
+    return list(zip(clips.databases, clips.subjects, clips.clips, clips.labels, strict=True))
+
+
+def _best_epoch(result: sweep.FoldResult) -> list[Prediction]:
+    """The predictions after the epoch with the most right answers, of equal ones the first."""
+    labels = np.array([prediction.label for prediction in result.predictions])
+    best = (result.guesses == labels).sum(1).argmax()
+    return [
+        dataclasses.replace(prediction, prediction=int(guess), probabilities=None)
+        for prediction, guess in zip(result.predictions, result.guesses[best], strict=True)
+    ]
+
+
+def _oracle(chosen: list[list[Prediction]], folds: int) -> dict[str, dict[str, float]]:
+    """UF1 and UAR by part, means over the seeds."""
+    seeds = (chosen[k : k + folds] for k in range(0, len(chosen), folds))
+    scored = [metrics.score_parts(list(itertools.chain(*seed)), draws=1) for seed in seeds]
+    return {
+        part: {
+            measure: float(np.mean([parts[part][measure] for parts in scored]))
+            for measure in ("uf1", "uar")
+        }
+        for part in scored[0]
     }
 
 
-def _handcrafted(name, flags, folds, held_out, out) -> dict[str, Any]:
+def _handcrafted(name, flags, clips, folds, out) -> dict[str, Any]:
     """The row of features and an SVM. It has no seed: it gives the same each time."""
     if flags.dataset == "synthetic":
         dataset, source = "3db", flags.data_dir / "synthetic" / "mini"
@@ -172,7 +256,6 @@ def _handcrafted(name, flags, folds, held_out, out) -> dict[str, Any]:
         raise InputError("its features are computed from the frames: give their --source")
     else:
         dataset, source = flags.dataset, flags.source
-    clips = flags.clips()
     kept = out / name / "predictions.json"
     record = json.loads(kept.read_text()) if kept.exists() else {}
     if "regions" not in record:  # none, or one of an earlier version
@@ -267,7 +350,7 @@ def _milliseconds(method: models.Method) -> float:
     example = EXAMPLES[method.takes]
     variables = train.init_variables(method, jax.random.key(0))
     apply = jax.jit(lambda variables, inputs: train.log_probabilities(method, variables, inputs))
-    inputs = jnp.ones(example.shape, example.dtype)
+    inputs = jax.tree.map(lambda part: jnp.ones(part.shape, part.dtype), example)
     seconds = []
     for _ in range(21):
         start = time.perf_counter()
@@ -277,15 +360,21 @@ def _milliseconds(method: models.Method) -> float:
 
 
 def text(table: dict[str, Any]) -> str:
-    """The table: pooled scores with their interval and spread, beside the paper's on 3DB."""
-    lines = [("method", "UF1 [95 %] (seeds)", "UAR [95 %] (seeds)", "paper", "against MJFN", "ms")]
+    """The table: pooled scores with their interval and spread, beside the paper's on 3DB.
+
+    The column of the best epoch on the held-out subject is there if it was asked for.
+    """
+    head = ("method", "UF1 [95 %] (seeds)", "UAR [95 %] (seeds)", "paper", "against MJFN", "ms")
+    lines = [(*head, "best epoch", "notes")]
     for title in PAPER:
         row = table["methods"].get(title)
         if row is None:
             why = "failed" if title in table["failed"] else "-"
-            lines.append((title, why, "", _percent(title), "", ""))
+            lines.append((title, why, "", _percent(title), "", "", "", ""))
             continue
         pooled, against = row["scores"]["pooled"], row.get("against_mjfn")
+        leak = row.get("oracle")
+        regions = row.get("regions")
         lines.append(
             (
                 title,
@@ -293,9 +382,13 @@ def text(table: dict[str, Any]) -> str:
                 _cell(pooled, "uar"),
                 _percent(title),
                 f"{against['uf1']:+.3f} (p {against['uf1_p_holm']:.3f})" if against else "",
-                f"{row['milliseconds_a_clip']:.1f}" if row["milliseconds_a_clip"] else "",
+                f"{row['milliseconds_a_clip']:.1f}",
+                f"{leak['pooled']['uf1']:.3f} / {leak['pooled']['uar']:.3f}" if leak else "",
+                row.get("start") or (f"regions: {regions}" if regions else ""),
             )
         )
+    if not any(row.get("oracle") for row in table["methods"].values()):
+        lines = [(*line[:-2], line[-1]) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -27,7 +27,7 @@ class Train(Training):
 
 
 def main(flags: Train) -> None:
-    method, recipe = flags.learner(), flags.recipe()
+    method, recipe, weights = flags.learner(), flags.recipe(), flags.weights()
     clips = flags.clips(method.takes)
     config = flags.config(clips)
     out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-{flags.method}-model"
@@ -44,6 +44,7 @@ def main(flags: Train) -> None:
                 steps_per_epoch(nobody, recipe.batch_size),
                 out / "state",
                 on_epoch=on_epoch,
+                pretrained=weights,
             )
             epoch = sweep.first_not_finite(trained.loss[:, 0])
             if epoch is not None:

@@ -8,7 +8,7 @@ import datasets
 import jax
 
 from flow.errors import InputError
-from mjfn_jax import models
+from mjfn_jax import models, pretrained
 from mjfn_jax.data import FlowImages
 from mjfn_jax.precision import Precision
 from mjfn_jax.train import Recipe
@@ -53,6 +53,9 @@ class Training(Data):
     precision: Precision = "highest"
     """Of the products in training: float32, TF32 or bfloat16. A CPU has no TF32 and rounds the
     operands as a GPU would, which is slow. Parameters, Adam and predictions are float32."""
+    pretrained: pathlib.Path | None = None
+    """Weights that the method's residual trunk starts from, .safetensors or .npz, by the names of
+    torchvision's ResNet18 or by this project's own."""
     out: pathlib.Path | None = None
     """Where results and checkpoints are written; by default a folder in `runs`, named by the
     experiment, the dataset and the method."""
@@ -79,6 +82,10 @@ class Training(Data):
             self.precision,
         )
 
+    def weights(self) -> Any:
+        """What --pretrained holds for the method's trunk, or None."""
+        return self.pretrained and pretrained.load(self.pretrained, self.learner())
+
     def config(self, clips: FlowImages) -> dict[str, Any]:
         """What a run's results depend on."""
         return {
@@ -86,6 +93,7 @@ class Training(Data):
             "method": self.method,
             "num_jfms": getattr(self.learner(), "num_jfms", None),
             **dataclasses.asdict(self.recipe()),
+            **({"pretrained": pretrained.digest(self.pretrained)} if self.pretrained else {}),
             "fingerprints": self.fingerprints(clips),
         }
 

@@ -5,21 +5,23 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Integer, Shaped
+from jaxtyping import Integer
 
 from flow.errors import InputError
 from mjfn_jax import folds, models, sweep
 from mjfn_jax.data import FlowImages
 from mjfn_jax.logs import Prediction
-from mjfn_jax.models.method import EXAMPLES
+from mjfn_jax.models.method import checked
 from mjfn_jax.train import Recipe
 
 
 def leave_one_subject_out(
     method: str,
-    inputs: Shaped[np.ndarray, "N ..."],
+    inputs: Any,
     labels: Integer[np.ndarray, " N"],
     subjects: Sequence[str],
     databases: Sequence[str] | None = None,
@@ -30,8 +32,8 @@ def leave_one_subject_out(
 
     Args:
       method: a key of `mjfn_jax.models.METHODS`: `ststnet`, `off-apexnet`, `mjfn`, ...
-      inputs: what it takes: u, v and optical strain, float32 `[N, 28, 28, 3]`, or colour images
-        of the flow, uint8 `[N, 224, 224, 3]`.
+      inputs: what it takes: u, v and optical strain, float32 `[N, 28, 28, 3]`, colour images
+        of the flow, uint8 `[N, 224, 224, 3]`, or another of `mjfn_jax.models.method.EXAMPLES`.
       labels: 0 negative, 1 positive, 2 surprise.
       subjects: whose clip it is.
       databases: of each clip, `smic`, `casme2` or `samm`; without them all are `casme2`. The same
@@ -51,22 +53,17 @@ def leave_one_subject_out(
     """
     if method not in models.METHODS:
         raise InputError(f"no method {method}; choose one of {', '.join(models.METHODS)}")
-    learner, inputs = models.METHODS[method], np.asarray(inputs)
-    example = EXAMPLES[learner.takes]
-    if inputs.dtype != example.dtype or inputs.shape[1:] != example.shape[1:]:
-        sides = ", ".join(map(str, example.shape[1:]))
-        raise InputError(
-            f"{method} takes {example.dtype} [N, {sides}], not {inputs.dtype} {inputs.shape}"
-        )
-    databases = ["casme2"] * len(inputs) if databases is None else databases
-    lengths = [len(part) for part in (inputs, labels, subjects, databases)]
+    learner = models.METHODS[method]
+    inputs = checked(learner, inputs, "N")
+    databases = ["casme2"] * len(labels) if databases is None else databases
+    lengths = [len(part) for part in (*jax.tree.leaves(inputs), labels, subjects, databases)]
     if len(set(lengths)) > 1:
         raise InputError(f"inputs, labels, subjects and databases differ in length: {lengths}")
     if not set(np.unique(labels)) <= {0, 1, 2}:
         raise InputError(f"labels are 0, 1 or 2, not {sorted(set(np.unique(labels)))}")
     own = Recipe(learner.epochs, learner.batch_size, learner.learning_rate)
     settings = dataclasses.replace(own, **recipe)
-    names = tuple(str(place) for place in range(len(inputs)))
+    names = tuple(str(place) for place in range(len(labels)))
     clips = FlowImages(
         inputs, np.asarray(labels, int), tuple(databases), tuple(map(str, subjects)), names, {}
     )

@@ -15,13 +15,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from orbax.checkpoint import v1 as ocp
 
 from flow import manifest
 from flow.errors import InputError
 from mjfn_jax import models, train
-from mjfn_jax.models.method import EXAMPLES
+from mjfn_jax.models.method import checked
 
 # Orbax tells each step of a save, and prints the traceback of an error that it also raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -106,7 +106,7 @@ def config_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def load(
     path: str | os.PathLike[str],
-) -> Callable[[Shaped[np.ndarray, "B ..."]], Float[np.ndarray, "B K"]]:
+) -> Callable[[Any], Float[np.ndarray, "B K"]]:
     """A trained network as a function from flow images to probabilities.
 
     Args:
@@ -115,7 +115,7 @@ def load(
     Returns:
       A function of images `[B, 224, 224, 3]` (uint8, as `flow.color` draws them), or of what
       else the method takes, that returns the probabilities of negative, positive and surprise
-      `[B, 3]`, each row summing to 1.
+      `[B, 3]`, each row summing to 1. It raises an `InputError` for anything else.
 
     Raises:
       InputError: there is no checkpoint at `path`, or a file of it is missing or altered.
@@ -131,16 +131,9 @@ def load(
     method = models.make(config["method"], config["num_jfms"])
     template = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
     variables = _read(path, template)
-    example = EXAMPLES[method.takes]
     apply = jax.jit(functools.partial(train.log_probabilities, method))
 
-    def classify(inputs: Shaped[np.ndarray, "B ..."]) -> Float[np.ndarray, "B K"]:
-        inputs = np.asarray(inputs)
-        if inputs.dtype != example.dtype or inputs.shape[1:] != example.shape[1:]:
-            sides = ", ".join(map(str, example.shape[1:]))
-            raise ValueError(
-                f"the network takes {example.dtype} [B, {sides}], not {inputs.dtype} {inputs.shape}"
-            )
-        return np.exp(np.asarray(apply(variables, inputs)))
+    def classify(inputs: Any) -> Float[np.ndarray, "B K"]:
+        return np.exp(np.asarray(apply(variables, checked(method, inputs, "B"))))
 
     return classify

@@ -43,6 +43,7 @@ def run(
     address: str,
     save_every: float = 60.0,
     on_epoch: Callable[[int, float], None] = lambda done, loss: None,
+    pretrained: Any = None,
 ) -> list[sweep.FoldResult]:
     """Train the folds on a Ray cluster; otherwise as :func:`mjfn_jax.sweep.run`.
 
@@ -54,7 +55,7 @@ def run(
     of the cores only: the number of threads decides the order of sums, hence the last bits.
 
     Args:
-      method, flows, folds, held_out, recipe, config, save_every: as for `sweep.run`.
+      method, flows, folds, held_out, recipe, config, save_every, pretrained: as for `sweep.run`.
       out: the run's folder, on a file system that all machines of the cluster share.
       address: `local` starts a cluster on this machine and ends it; any other is that of a
         running one, `HOST:PORT` or `auto`.
@@ -71,12 +72,12 @@ def run(
     """
     out = pathlib.Path(out).absolute()
     cache = jax.config.jax_compilation_cache_dir
-    shared = method, flows, held_out, recipe, out, config, save_every, cache
+    shared = method, flows, held_out, recipe, out, config, save_every, pretrained, cache
     marker = _marker(out)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()
     try:
-        with _joined(address, flows.inputs.nbytes) as ray:
+        with _joined(address, sweep.input_bytes(flows)) as ray:
             resources, workers = _share(ray.nodes())
             parts = [
                 [folds[i] for i in part]
@@ -191,7 +192,7 @@ def _train_part(number, folds, shared, queue):
 
     After each epoch (part, worker, epochs of folds done, loss) are put into the queue.
     """
-    method, flows, held_out, recipe, out, config, save_every, cache = shared
+    method, flows, held_out, recipe, out, config, save_every, pretrained, cache = shared
     host = socket.gethostname()
     if not _marker(out).exists():
         raise InputError(
@@ -215,6 +216,7 @@ def _train_part(number, folds, shared, queue):
         out / "state",  # with the other parts' states
         save_every=save_every,
         on_epoch=on_epoch,
+        pretrained=pretrained,
     )
 
 

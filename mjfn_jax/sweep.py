@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from flow.errors import InputError
 from mjfn_jax import checkpoints, train
@@ -45,6 +45,9 @@ class FoldResult:
     """Mean training loss by epoch, nats."""
     accuracy: Float[np.ndarray, " epochs"]
     """Training accuracy by epoch, dropout on, 0 to 1."""
+    guesses: Int[np.ndarray, "epochs T"] | None = None
+    """What was predicted for the T held-out clips after each epoch, where that was asked for. It
+    scores no method: it shows what choosing an epoch on the held-out clips is worth."""
 
     @property
     def failed_at(self) -> int | None:
@@ -92,6 +95,8 @@ class Trained(NamedTuple):
     """Parameters and other collections of the networks."""
     loss: Float[np.ndarray, "epochs F"]
     accuracy: Float[np.ndarray, "epochs F"]
+    guesses: Int[np.ndarray, "epochs F T"] | None
+    """See `FoldResult.guesses`; a fold with fewer clips repeats its last."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +158,8 @@ def run_together(
     devices: int = 1,
     save_every: float = 60.0,
     on_epoch: Callable[[int, float], None] = lambda done, loss: None,
+    pretrained: Any = None,
+    oracle: bool = False,
 ) -> list[FoldResult]:
     """Train folds of several runs in one program.
 
@@ -165,6 +172,9 @@ def run_together(
       save_every: seconds between saves of the state in training.
       on_epoch: called with the number of epochs of folds that were done since the last call,
         and the mean loss of the folds in training; NaN for what an earlier run has done.
+      pretrained: weights to start from, see :func:`mjfn_jax.train.init`.
+      oracle: whether the held-out clips are predicted after each epoch too. A fold that was
+        trained without is trained again.
 
     Returns:
       A result for each task.
@@ -176,21 +186,27 @@ def run_together(
     if size < len(tasks):
         logging.info("%d folds, at most %d at a time", len(tasks), size)
     for chunk in _chunks(tasks, size):
-        finished = [_read(task) for task in chunk]
+        finished = [_read(task, oracle) for task in chunk]
         if all(finished):
             results += finished
             on_epoch(recipe.epochs * len(chunk), math.nan)
             continue
         masks = held_out[[task.fold.index for task in chunk]]
-        home = states / _name(chunk, states)
+        home = states / (_name(chunk, states) + "-oracle" * oracle)
         trained = train_chunk(
-            method, flows, _runs(chunk), masks, recipe, steps, home, devices, save_every, on_epoch
-        )
+            method, flows, _runs(chunk), masks, recipe, steps, home,
+            devices, save_every, on_epoch, pretrained, oracle,
+        )  # fmt: skip
         probabilities = _predict_held_out(method, trained.variables, flows, masks, recipe)
         variables = jax.device_get(trained.variables)
         for k, task in enumerate(chunk):
             predictions = _predictions(flows, masks[k], probabilities[k])
-            result = FoldResult(task.fold, predictions, trained.loss[:, k], trained.accuracy[:, k])
+            guesses = trained.guesses
+            if guesses is not None:
+                guesses = guesses[:, k, : len(predictions)]
+            result = FoldResult(
+                task.fold, predictions, trained.loss[:, k], trained.accuracy[:, k], guesses
+            )
             if result.failed_at is not None:
                 result = dataclasses.replace(result, predictions=())
             _write(task, result, jax.tree.map(lambda leaf, k=k: leaf[k], variables))
@@ -229,11 +245,14 @@ def train_chunk(
     devices: int = 1,
     save_every: float = 60.0,
     on_epoch: Callable[[int, float], None] = lambda done, loss: None,
+    pretrained: Any = None,
+    oracle: bool = False,
 ) -> Trained:
     """Train F folds together to the last epoch; continue from the newest state in `home`.
 
     Args:
-      method, flows, devices, save_every, on_epoch: as for :func:`run_together`.
+      method, flows, devices, save_every, on_epoch, pretrained, oracle: as for
+        :func:`run_together`.
       runs: the folds, their seeds and learning rates.
       held_out: the folds' own rows of the mask.
       recipe: epochs, batch size and precision.
@@ -245,8 +264,9 @@ def train_chunk(
       has a finite loss any more.
     """
     home = pathlib.Path(home)
-    number = len(held_out)
-    start, state, loss, accuracy = _resume(home, train.init(method, runs), recipe.epochs, number)
+    number, mine = len(held_out), held_out
+    start, tree = _resume(home, _fresh(method, runs, pretrained, recipe, held_out, oracle))
+    state, loss, accuracy = tree.pop("state"), tree["loss"], tree["accuracy"]
     on_epoch(start * number, math.nan)
     # Each device takes equally many folds; what is missing repeats the last one.
     wanted = np.minimum(np.arange(-(-number // devices) * devices), number - 1)
@@ -260,15 +280,19 @@ def train_chunk(
             method, recipe, steps, state, runs, masks, clips, jnp.asarray(epoch), devices
         )
         loss[epoch], accuracy[epoch] = (part[:number] for part in jax.device_get(progress))
+        if oracle:
+            variables = _first(state.variables, number)
+            probabilities = _predict_held_out(method, variables, flows, mine, recipe)
+            tree["guesses"][epoch] = probabilities.argmax(-1)
         sound = np.isfinite(loss[: epoch + 1]).all(0)
         on_epoch(number, loss[epoch][sound].mean() if sound.any() else math.inf)
         last = epoch + 1 == recipe.epochs or not sound.any()
         if last or time.monotonic() - saved > save_every:
-            _save_state(home, epoch + 1, _first(state, number), loss, accuracy)
+            _save_state(home, epoch + 1, tree | {"state": _first(state, number)})
             saved = time.monotonic()
         if not sound.any():
             break
-    return Trained(_first(state.variables, number), loss, accuracy)
+    return Trained(_first(state.variables, number), loss, accuracy, tree.get("guesses"))
 
 
 def _first(tree, folds):
@@ -281,7 +305,12 @@ def _first(tree, folds):
 def clips_of(flows: FlowImages) -> train.Clips:
     """The clips as training takes them; a database's number is its place in the alphabet."""
     databases = np.unique(flows.databases, return_inverse=True)[1]
-    return train.Clips(*map(jnp.asarray, (flows.inputs, flows.labels, databases)))
+    return jax.tree.map(jnp.asarray, train.Clips(flows.inputs, flows.labels, databases))
+
+
+def input_bytes(flows: FlowImages) -> int:
+    """Memory that the clips' inputs take."""
+    return sum(part.nbytes for part in jax.tree.leaves(flows.inputs))
 
 
 def auto_chunk(
@@ -300,7 +329,7 @@ def auto_chunk(
     device = jax.devices()[0]
     if device.platform == "cpu":
         return min(folds, 9 * devices)
-    memory = (device.memory_stats() or {}).get("bytes_limit", 8e9) - flows.inputs.nbytes
+    memory = (device.memory_stats() or {}).get("bytes_limit", 8e9) - input_bytes(flows)
     clips = jax.eval_shape(lambda: clips_of(flows))
     each = train.fold_bytes(method, recipe, steps, clips)
     return max(1, min(folds, devices * int(0.8 * memory / each)))
@@ -312,20 +341,26 @@ def _chunks(tasks: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield [tasks[i] for i in part]
 
 
-def _resume(home, fresh, epochs, folds):
-    """The chunk's newest whole state: epochs done, state, loss and accuracy [epochs, F]."""
-    unknown = np.full((epochs, folds), np.nan, np.float32)
-    tree = {"state": fresh, "loss": unknown, "accuracy": unknown.copy()}
+def _fresh(method, runs, pretrained, recipe, held_out, oracle):
+    """All that training changes, before the first epoch: state, loss and accuracy [epochs, F]."""
+    unknown = np.full((recipe.epochs, len(held_out)), np.nan, np.float32)
+    state = train.init(method, runs, pretrained)
+    tree = {"state": state, "loss": unknown, "accuracy": unknown.copy()}
+    if oracle:
+        tree["guesses"] = np.full((*unknown.shape, held_out.sum(1).max()), -1, np.int32)
+    return tree
+
+
+def _resume(home, tree):
+    """The chunk's newest whole state, and the number of epochs that it has seen."""
     done = sorted(int(path.name) for path in home.glob("[0-9]*"))
     if not done:
-        return 0, *tree.values()
+        return 0, tree
     tree = checkpoints.restore(home / str(done[-1]), tree)
-    state = jax.tree.map(jnp.asarray, tree["state"])
-    return done[-1], state, tree["loss"], tree["accuracy"]
+    return done[-1], tree | {"state": jax.tree.map(jnp.asarray, tree["state"])}
 
 
-def _save_state(home, epochs_done, state, loss, accuracy):
-    tree = {"state": state, "loss": loss, "accuracy": accuracy}
+def _save_state(home, epochs_done, tree):
     checkpoints.save(home / str(epochs_done), tree, {"epochs_done": epochs_done})
     for older in home.glob("[0-9]*"):
         if int(older.name) < epochs_done:
@@ -337,7 +372,8 @@ def _predict_held_out(method, variables, flows, masks, recipe):
     clips = [np.flatnonzero(mask) for mask in masks]
     longest = max(map(len, clips))
     indices = np.stack([np.pad(c, (0, longest - len(c)), mode="edge") for c in clips])
-    return train.predict(method, variables, flows.inputs[indices], recipe.batch_size)
+    inputs = jax.tree.map(lambda part: part[indices], flows.inputs)
+    return train.predict(method, variables, inputs, recipe.batch_size)
 
 
 def _predictions(flows, mask, probabilities):
@@ -362,6 +398,8 @@ def _write(task, result, variables):
         "loss": result.loss.tolist(),
         "accuracy": result.accuracy.tolist(),
     }
+    if result.guesses is not None:
+        record["guesses"] = result.guesses.tolist()
     if result.failed_at is not None:
         _write_json(_failed(task), record)
         return
@@ -373,7 +411,7 @@ def _failed(task):
     return task.out / "failed" / f"{task.folder.name}.json"
 
 
-def _read(task):
+def _read(task, oracle):
     """A fold that is done, or None."""
     if task.folder.is_dir():
         checkpoints.check(task.folder)
@@ -382,12 +420,15 @@ def _read(task):
         record = json.loads(_failed(task).read_text())
     else:
         return None
+    if oracle and "guesses" not in record:
+        return None
     predictions = tuple(
         Prediction(**{**p, "probabilities": tuple(p["probabilities"])})
         for p in record["predictions"]
     )
     loss, accuracy = (np.array(record[name], np.float32) for name in ("loss", "accuracy"))
-    return FoldResult(task.fold, predictions, loss, accuracy)
+    guesses = np.array(record["guesses"], int) if "guesses" in record else None
+    return FoldResult(task.fold, predictions, loss, accuracy, guesses)
 
 
 def _write_json(path, content):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Integer, Key, Shaped
+from jaxtyping import Array, Bool, Float, Int, Integer, Key, PyTree, Shaped
 
 from mjfn_jax import precision
 from mjfn_jax.models.method import EXAMPLES, Method
@@ -61,7 +61,7 @@ def runs_of(recipe: Recipe, folds: Integer[np.ndarray, " F"]) -> Runs:
 class Clips(NamedTuple):
     """All N clips of a dataset, on the device."""
 
-    inputs: Shaped[Array, "N ..."]
+    inputs: PyTree[Shaped[Array, "N ..."]]
     """What the method takes of a clip."""
     labels: Int[Array, " N"]
     databases: Int[Array, " N"]
@@ -93,9 +93,24 @@ def steps_per_epoch(held_out: Bool[np.ndarray, "F N"], batch_size: int) -> int:
     return -(-int((~held_out).sum(1).max()) // batch_size)
 
 
-def init(method: Method, runs: Runs) -> State:
-    """Fresh states of F folds: the weights are addressed by seed and fold."""
-    return _compiled_init(method)(runs)
+def init(method: Method, runs: Runs, pretrained: Any = None) -> State:
+    """Fresh states of F folds: the weights are addressed by seed and fold.
+
+    `pretrained` holds collections of variables, as `mjfn_jax.pretrained.load` gives them: these
+    weights are the same in all folds.
+    """
+    state = _compiled_init(method)(runs)
+    if pretrained is None:
+        return state
+
+    def put(own, given):
+        if not isinstance(given, dict):
+            return jnp.broadcast_to(given, own.shape)
+        return own | {name: put(own[name], part) for name, part in given.items() if name in own}
+
+    return state._replace(
+        params=put(state.params, pretrained), statistics=put(state.statistics, pretrained)
+    )
 
 
 @functools.cache
@@ -112,7 +127,8 @@ def _compiled_init(method: Method):
 def init_variables(method: Method, key: Key[Array, ""]) -> dict[str, Any]:
     """A network's variables before training: its parameters and its other collections."""
     example = EXAMPLES[method.takes]
-    return dict(method.init(key, jnp.zeros(example.shape, example.dtype)))
+    zeros = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), example)
+    return dict(method.init(key, zeros))
 
 
 def train_epoch(
@@ -231,7 +247,7 @@ def _train_step(method, exactness, learning_rate, steps, key, clips, epoch):
         count = weight.sum()
         step_key = jax.random.fold_in(key, number)
         augment_key = jax.random.fold_in(step_key, 0)
-        inputs = method.augment(augment_key, clips.inputs[batch])
+        inputs = method.augment(augment_key, jax.tree.map(lambda part: part[batch], clips.inputs))
         options = method.options(epoch * steps + number)
 
         def loss_of(params):
@@ -294,7 +310,7 @@ def _plan_epoch(
 def predict(
     method: Method,
     variables: Any,
-    inputs: Shaped[np.ndarray, "F T ..."],
+    inputs: PyTree[Shaped[np.ndarray, "F T ..."]],
     batch_size: int,
 ) -> Float[np.ndarray, "F T K"]:
     """Probabilities of T clips of each of F folds, dropout off.
@@ -305,14 +321,13 @@ def predict(
       inputs: each fold's own clips.
       batch_size: clips of a fold at a time; the last batch is padded.
     """
-    batches = [inputs[:, i : i + batch_size] for i in range(0, inputs.shape[1], batch_size)]
+    number = jax.tree.leaves(inputs)[0].shape[1]
     outputs = []
-    for batch in batches:
-        missing = [(0, 0)] * batch.ndim
-        missing[1] = (0, batch_size - batch.shape[1])
-        padded = np.pad(batch, missing, mode="edge")
-        outputs.append(_compiled_predict(method)(variables, padded)[:, : batch.shape[1]])
-    return np.exp(np.concatenate(jax.device_get(outputs), axis=1))
+    for start in range(0, number, batch_size):
+        places = np.minimum(np.arange(start, start + batch_size), number - 1)
+        batch = jax.tree.map(lambda part, places=places: part[:, places], inputs)
+        outputs.append(_compiled_predict(method)(variables, batch))
+    return np.exp(np.concatenate(jax.device_get(outputs), axis=1)[:, :number])
 
 
 @functools.cache
@@ -321,7 +336,7 @@ def _compiled_predict(method: Method):
 
 
 def log_probabilities(
-    method: Method, variables: Any, inputs: Shaped[Array, "B ..."]
+    method: Method, variables: Any, inputs: PyTree[Shaped[Array, "B ..."]]
 ) -> Float[Array, "B K"]:
     """A trained network's log-probabilities, in float32."""
     with precision.compute("highest"):

@@ -223,7 +223,7 @@ def lstm(sequences, params):
 
 
 def atnet(images, motion, params, stats):
-    spatial = resnet10(images / 255, params["spatial"], stats["spatial"])
+    spatial = resnet10(images / 255, params["trunk"], stats["trunk"])
     motion = lstm(lstm(motion, params["lstm1"]), params["lstm2"])
     features = np.concatenate([spatial, unit_length(motion.mean(1))], axis=-1)
     return log_softmax(dense(features, params["fc"]))

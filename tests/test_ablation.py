@@ -84,8 +84,8 @@ def test_a_seed_alone_is_the_seed_among_all_and_is_not_trained_again(
 def test_a_seed_that_fails_is_named_and_the_others_stand(data_dir, tmp_path, monkeypatch, capsys):
     init = train.init
 
-    def sick(model, runs):
-        state = init(model, runs)
+    def sick(model, runs, pretrained):
+        state = init(model, runs, pretrained)
         ill = (runs.seeds == 5) & (runs.folds == 2)
         params = jax.tree.map(lambda leaf: leaf.at[jnp.asarray(ill)].set(jnp.nan), state.params)
         return state._replace(params=params)

@@ -65,7 +65,7 @@ def test_arrays_give_what_a_sweep_gives(monkeypatch, tmp_path):
     ("change", "message"),
     [
         ({"method": "stsnet"}, "no method stsnet; choose one of mjfn, "),
-        ({"method": "mjfn"}, r"mjfn takes uint8 \[N, 224, 224, 3\], not float32 \(12, 28, 28, 3\)"),
+        ({"method": "mjfn"}, r"MJFN takes uint8 \[N, 224, 224, 3\], not float32 \(12, 28, 28, 3\)"),
         ({"subjects": SUBJECTS[:5]}, r"differ in length: \[12, 12, 5, 12\]"),
         ({"labels": LABELS + 1}, "labels are 0, 1 or 2"),
         ({"subjects": ["s1"] * 12}, "needs two subjects"),

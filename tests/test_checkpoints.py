@@ -178,11 +178,12 @@ USE = """
 import sys
 sys.modules["cv2"] = None  # importing it fails
 import numpy, mjfn_jax
+from flow.errors import InputError
 classify = mjfn_jax.load(sys.argv[1])
 for shape, dtype in ((1, 224, 224, 3), float), ((1, 100, 224, 3), "u1"), ((224, 224, 3), "u1"):
     try:
         classify(numpy.zeros(shape, dtype))
-    except ValueError as error:
+    except InputError as error:
         print(error)
 """
 
@@ -194,9 +195,9 @@ def test_images_of_another_type_or_shape_are_refused_and_opencv_is_not_needed(ne
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "the network takes uint8 [B, 224, 224, 3], not float64 (1, 224, 224, 3)",
-        "the network takes uint8 [B, 224, 224, 3], not uint8 (1, 100, 224, 3)",
-        "the network takes uint8 [B, 224, 224, 3], not uint8 (224, 224, 3)",
+        "MJFN-BbN takes uint8 [B, 224, 224, 3], not float64 (1, 224, 224, 3)",
+        "MJFN-BbN takes uint8 [B, 224, 224, 3], not uint8 (1, 100, 224, 3)",
+        "MJFN-BbN takes uint8 [B, 224, 224, 3], not uint8 (224, 224, 3)",
     ]
 
 

@@ -140,7 +140,7 @@ def test_a_workers_input_error_is_raised_here_and_finished_folds_stay(address, w
 
 
 def test_an_out_that_a_worker_does_not_see_is_refused(tmp_path):
-    shared = (MODEL, FLOWS, HELD_OUT, RECIPE, tmp_path, CONFIG, 60.0, None)
+    shared = (MODEL, FLOWS, HELD_OUT, RECIPE, tmp_path, CONFIG, 60.0, None, None)
     with pytest.raises(InputError, match=r"file system that all machines of the cluster share"):
         cluster._train_part(0, FOLDS, shared, None)
 

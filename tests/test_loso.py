@@ -294,8 +294,8 @@ def test_folds_whose_loss_is_not_finite_are_named_and_the_others_kept(
 ):
     init = train.init
 
-    def sick(model, runs):
-        state = init(model, runs)
+    def sick(model, runs, pretrained):
+        state = init(model, runs, pretrained)
         params = jax.tree.map(lambda leaf: leaf.at[runs.folds == 2].set(jnp.nan), state.params)
         return state._replace(params=params)
 

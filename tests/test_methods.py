@@ -28,6 +28,7 @@ from mjfn_jax.models import (
 
 FLOWS = jax.ShapeDtypeStruct((2, 28, 28, 3), jnp.float32)
 COLOURS = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.uint8)
+FRAMES = jax.ShapeDtypeStruct((2, 5, 224, 224, 3), jnp.uint8)
 GREYS = jax.ShapeDtypeStruct((2, 224, 224, 1), jnp.uint8)
 MOTION = jax.ShapeDtypeStruct((2, 64, 128), jnp.float32)
 SMALL_GREYS = jax.ShapeDtypeStruct((2, 36, 36, 1), jnp.uint8)
@@ -40,7 +41,7 @@ CLASSIFIERS = {
     "AlexNet": (alexnet.AlexNet, COLOURS, 58_293_635),
     "Micro-Attention": (micro_attention.MicroAttention, GREYS, 5_943_813),  # about 5.94 M
     "ATNet": (atnet.ATNet, (GREYS, MOTION), 8_312_837),
-    "CapsuleNet": (capsulenet.CapsuleNet, COLOURS, 13_842_496),
+    "CapsuleNet": (capsulenet.CapsuleNet, FRAMES, 13_842_496),
 }
 """Each method's module, its inputs and the number of its parameters."""
 SMALL = {
@@ -100,7 +101,7 @@ def test_a_method_has_the_published_number_of_parameters(name):
 
 
 def test_capsulenet_has_1152_primary_capsules():
-    params = shapes(capsulenet.CapsuleNet(), COLOURS)["params"]
+    params = shapes(capsulenet.CapsuleNet(), FRAMES)["params"]
     assert params["capsules"].shape == (1152, 3, 8, 16)
 
 
@@ -425,6 +426,90 @@ def test_gradients_pass_the_last_round_of_routing_only():
     votes = jnp.asarray(votes, jnp.float32)
     actual = jax.grad(lambda votes: capsulenet.route(votes, 3)[..., 0].sum())(votes)
     np.testing.assert_allclose(actual, jax.grad(last_round)(votes), atol=1e-5)
+
+
+def test_capsulenet_looks_at_the_apex_only():
+    frames = jnp.broadcast_to(jnp.arange(5.0)[:, None, None, None], (2, 5, 224, 224, 3))
+    seen = []
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, resnet.ResNet18):
+            seen.append(args[0])
+            return jnp.zeros((2, 28, 28, 256))
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        capsulenet.CapsuleNet().init_with_output(jax.random.key(0), frames)
+    np.testing.assert_array_equal(seen[0], np.full((2, 224, 224, 3), 2 / 255, np.float32))
+
+
+@pytest.fixture(scope="module")
+def transformed():
+    """A coordinate image, 64 times at random: red is the row, green the column."""
+    y, x = np.mgrid[:224.0, :224.0]
+    image = jnp.asarray(np.stack([y, x, np.full_like(x, 100)], -1), jnp.float32)
+    keys = jax.random.split(jax.random.key(0), 64)
+    with pytest.MonkeyPatch.context() as patch:
+        # Colours as they are, so that they tell the place.
+        uniform = jax.random.uniform
+        patch.setattr(
+            jax.random,
+            "uniform",
+            lambda key, shape=(), **limits: (
+                jnp.ones(shape) if shape else uniform(key, shape, **limits)
+            ),
+        )
+        moved = jax.jit(jax.vmap(capsulenet.transform, (0, None)))(keys, image)
+    return np.asarray(moved)
+
+
+def test_a_frame_is_turned_mirrored_and_cropped_by_one_rigid_map(transformed):
+    scale = np.array([234, 240]) / 224
+    inside = transformed[:, 40:184, 40:184, :2] * scale  # pixels of 234 by 240
+    down, right = np.diff(inside[:, :, :-1], axis=1), np.diff(inside[:, :-1], axis=2)
+    # A pixel in a million is a neighbour's: XLA rounds a place twice, to index and to weight.
+    for steps in (down, right):
+        assert (abs(np.linalg.norm(steps, axis=-1) - 1) < 1e-2).mean() > 0.9999
+    assert (abs((down * right).sum(-1)) < 1e-2).mean() > 0.9999
+    angles = np.rad2deg(np.arctan2(down[:, 0, 0, 1], down[:, 0, 0, 0]))
+    assert -8.1 < angles.min() < -4 and 4 < angles.max() < 8.1
+    mirrored = right[:, 0, 0, 1] < 0
+    assert 16 < mirrored.sum() < 48
+    # The crop's middle stays within its 11 by 17 places about the image's.
+    middle = transformed[:, 111:113, 111:113, :2].mean((1, 2)) * scale
+    away = np.abs(middle - 111.5 * scale)
+    assert (away.max(0) < [7.5, 9.5]).all() and (away.max(0) > [3, 5]).all()
+
+
+def test_what_lies_outside_the_frame_is_black_and_the_rest_keeps_its_colour(transformed):
+    blue = transformed[..., 2]
+    assert (blue[:, 20:204, 20:204] > 99.9).all()
+    assert (blue[:, [0, 0, -1, -1], [0, -1, 0, -1]] == 0).any()
+    assert blue.min() >= 0 and blue.max() <= 100.01
+
+
+def test_colours_change_by_up_to_a_fifth():
+    image = jnp.asarray(np.random.default_rng(0).integers(60, 180, (224, 224, 3), np.uint8))
+    keys = jax.random.split(jax.random.key(1), 32)
+    changed = np.asarray(jax.jit(jax.vmap(capsulenet.transform, (0, None)))(keys, image))
+    means = changed[:, 40:184, 40:184].mean((1, 2, 3)) / np.asarray(image).mean()
+    assert 0.79 < means.min() < 0.9 and 1.1 < means.max() < 1.21
+    spreads = changed[:, 40:184, 40:184].std((1, 2, 3))
+    assert spreads.max() > 1.5 * spreads.min()
+
+
+def test_training_draws_each_of_the_five_frames():
+    method = capsulenet.CapsuleNet()
+    frames = jnp.broadcast_to(40 * jnp.arange(5)[:, None, None, None], (60, 5, 224, 224, 3)).astype(
+        jnp.uint8
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capsulenet, "transform", lambda key, image: image.astype(jnp.float32))
+        drawn = jax.jit(method.augment)(jax.random.key(0), frames)
+    assert drawn.shape == (60, 1, 224, 224, 3)
+    values, counts = np.unique(np.asarray(drawn[:, 0, 0, 0, 0]), return_counts=True)
+    assert values.tolist() == [0, 40, 80, 120, 160]
+    assert counts.min() >= 4
 
 
 def test_the_margin_loss_is_that_of_the_paper():

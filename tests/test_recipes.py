@@ -22,11 +22,11 @@ RECIPE = Recipe(epochs=2, batch_size=4, learning_rate=0.01)
 FLOWS = np.random.default_rng(0).normal(size=(8, 28, 28, 3)).astype(np.float32)
 
 
-def fit(method, inputs=FLOWS, steps=2, recipe=RECIPE):
+def fit(method, inputs=FLOWS, steps=2, recipe=RECIPE, pretrained=None):
     runs = train.runs_of(recipe, np.arange(2))
-    state = train.init(method, runs)
+    state = train.init(method, runs, pretrained)
     labels = jnp.asarray(LABELS)
-    clips = train.Clips(jnp.asarray(inputs), labels, labels)
+    clips = train.Clips(jax.tree.map(jnp.asarray, inputs), labels, labels)
     for epoch in range(recipe.epochs):
         state, progress = train.train_epoch(
             method, recipe, steps, state, runs, jnp.asarray(HELD_OUT), clips, jnp.asarray(epoch)
@@ -108,6 +108,83 @@ def test_a_methods_own_losses_inputs_and_rates_are_used():
     assert (progress.loss > 7).all()
     before = train.init(method, train.runs_of(RECIPE, np.arange(2)))
     jax.tree.map(np.testing.assert_array_equal, state.params, before.params)  # the rate is 0
+
+
+class Pair(Method):
+    """Two inputs, and a trunk that weights can be given for."""
+
+    takes = "apex_motion"
+
+    @nn.compact
+    def __call__(self, inputs, train=False):
+        apex, motion = inputs
+        x = nn.BatchNorm(use_running_average=not train, name="trunk")(apex.mean((1, 2)))
+        x = jnp.concatenate([x, motion.mean(1)], axis=-1)
+        return nn.log_softmax(nn.Dense(3, name="fc")(x))
+
+
+def pairs(seed=0):
+    random = np.random.default_rng(seed)
+    motion = random.normal(size=(8, 64, 128)).astype(np.float32)
+    return random.integers(0, 256, (8, 224, 224, 1), np.uint8), motion
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_method_may_take_two_inputs_and_no_held_out_one_of_either(part):
+    poisoned = pairs()
+    poisoned[part][HELD_OUT[0]] = pairs(1)[part][HELD_OUT[0]]
+    before, after = fit(Pair(), pairs()), fit(Pair(), poisoned)
+    differs = [
+        [(a[k] != b[k]).any() for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True)]
+        for k in (0, 1)
+    ]
+    assert not any(differs[0])
+    assert any(differs[1])
+
+
+def test_given_weights_are_the_start_of_every_fold_and_the_rest_is_its_own():
+    given = {
+        "params": {"trunk": {"scale": np.array([2.0], np.float32)}},
+        "batch_stats": {"trunk": {"var": np.array([5.0], np.float32)}},
+    }
+    runs = train.runs_of(RECIPE, np.arange(2))
+    before, after = train.init(Pair(), runs), train.init(Pair(), runs, given)
+    assert after.params["params"]["trunk"]["scale"].tolist() == [[2], [2]]
+    assert after.statistics["batch_stats"]["trunk"]["var"].tolist() == [[5], [5]]
+    for name, parent in (("bias", "trunk"), ("kernel", "fc")):
+        np.testing.assert_array_equal(
+            *(state.params["params"][parent][name] for state in (before, after))
+        )
+    assert (fit(Pair(), pairs(), pretrained=given)[1].loss != fit(Pair(), pairs())[1].loss).all()
+
+
+def rates(method, steps, epochs):
+    """The size of an update by a gradient of ones, without momentum or Adam's memory, by step."""
+    params = {"w": jnp.ones(1)}
+    optimizer = method.optimizer(method.learning_rate, steps)
+    state, sizes = optimizer.init(params), []
+
+    def step(state, _):
+        update, state = optimizer.update({"w": jnp.ones(1)}, state, params)
+        return state, update["w"][0]
+
+    _, sizes = jax.lax.scan(step, state, length=steps * epochs)
+    return -np.asarray(sizes)
+
+
+def test_capsulenets_rate_falls_by_a_tenth_after_each_frame_of_every_clip():
+    sizes = rates(METHODS["capsulenet"], steps=2, epochs=20).reshape(4, 10)
+    np.testing.assert_allclose(sizes, 1e-4 * 0.9 ** np.arange(4)[:, None] * np.ones(10), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["atnet", "micro-attention"])
+def test_the_apex_methods_descend_with_momentum_at_a_rate_that_falls_each_500_steps(name):
+    sizes = rates(METHODS[name], steps=10, epochs=105)
+    velocity, wanted = 0.0, []
+    for step in range(1050):
+        velocity = 0.9 * velocity + 1 + 5e-6
+        wanted.append(0.01 * 0.1 ** (step // 500) * velocity)
+    np.testing.assert_allclose(sizes, wanted, rtol=1e-3)
 
 
 def test_neural_recognizers_trunk_learns_a_hundredth_as_fast_and_its_heads_slow_down():

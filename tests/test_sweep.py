@@ -171,6 +171,47 @@ def test_of_two_states_the_newer_one_continues(tmp_path, whole, monkeypatch):
     assert read[0] == 2 * len(FOLDS)
 
 
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """A run whose held-out clips are predicted after each epoch, killed after the second."""
+    out = tmp_path_factory.mktemp("watched")
+
+    def die(folds, loss):
+        if list(out.glob("state/*/1")):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(out, save_every=0.0, oracle=True, on_epoch=die)
+    return out, run(out, oracle=True)
+
+
+def test_a_look_at_the_held_out_clips_after_each_epoch_changes_no_bit(watched, whole):
+    assert_same(watched[1], whole[1])
+    jax.tree.map(np.testing.assert_array_equal, parameters(watched[0]), parameters(whole[0]))
+    assert all(result.guesses is None for result in whole[1])
+
+
+def test_guesses_are_what_a_shorter_training_would_have_predicted(watched, tmp_path):
+    for epochs in (1, 2, 3):
+        recipe = dataclasses.replace(RECIPE, epochs=epochs)
+        shorter = sweep.run(MODEL, FLOWS, FOLDS, HELD_OUT, recipe, tmp_path / str(epochs), CONFIG)
+        for result, short in zip(watched[1], shorter, strict=True):
+            assert result.guesses.shape == (3, len(short.predictions))
+            wanted = [p.prediction for p in short.predictions]
+            assert result.guesses[epochs - 1].tolist() == wanted
+
+
+def test_a_fold_without_guesses_is_trained_again_and_one_with_them_serves_both(
+    watched, tmp_path, monkeypatch
+):
+    run(tmp_path)
+    again = run(tmp_path, oracle=True)
+    monkeypatch.setattr(train, "train_epoch", None)
+    for result, wanted in zip(run(tmp_path), watched[1], strict=True):
+        np.testing.assert_array_equal(result.guesses, wanted.guesses)
+    assert_same(again, watched[1])
+
+
 def test_a_finished_run_is_read_and_not_trained(tmp_path, whole, monkeypatch):
     monkeypatch.setattr(train, "train_epoch", None)
     out, done = whole

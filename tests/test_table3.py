@@ -1,9 +1,11 @@
 """`experiments/table3.py`: rows of networks and of features, compared under one protocol."""
 
+import dataclasses
 import json
 import types
 
 import cv2
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,9 @@ from tiny import Tiny
 from flow.clips import Clip
 from flow.errors import one_line
 from mjfn_jax import metrics, models, train
+from mjfn_jax.models import Method
 
+import datasets  # isort: skip
 import handcrafted  # isort: skip  (made importable by scripts)
 import table3  # isort: skip
 
@@ -23,9 +27,29 @@ FLOWS = scripts.FLOWS
 SHORT = ("--dataset=3db", "--epochs=2")
 
 
+class TinyTrunk(Method):
+    """Averages of 16 tiles of a grey frame, a layer called trunk, three classes."""
+
+    takes = "apex"
+    learning_rate = 0.01
+    starts_from = "ImageNet"
+    title = "CapsuleNet"
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = images.astype(jnp.float32).reshape(-1, 4, 56, 4, 56).mean((2, 4)) / 255
+        x = nn.tanh(nn.Dense(8, name="trunk")(x.reshape(len(x), -1)))
+        return nn.log_softmax(nn.Dense(3)(x))
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     return scripts.write_shards(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def with_frames(tmp_path_factory):
+    return scripts.write_shards(tmp_path_factory.mktemp("with_frames"), frames=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +69,7 @@ def small_methods(tmp_path_factory):
             Clip(database, subject, name, "", int(label), 1, 2, 3, frames, 100, cropped=True)
         )
     with pytest.MonkeyPatch.context() as patch:
-        networks = {"mjfn": Tiny(), "ststnet": Tiny(dropout=0.1)}
+        networks = {"mjfn": Tiny(), "ststnet": Tiny(dropout=0.1), "capsulenet": TinyTrunk()}
         patch.setattr(models, "METHODS", models.METHODS | networks)
         reading = types.SimpleNamespace(clips=clips[::-1])  # in another order
         patch.setattr(handcrafted, "read", lambda dataset, source: reading)
@@ -115,8 +139,8 @@ def test_finished_rows_are_kept(whole, data_dir, monkeypatch):
 def test_a_row_that_fails_is_named_and_the_others_finish(data_dir, tmp_path, monkeypatch, capsys):
     init = train.init
 
-    def sick(method, runs):
-        state = init(method, runs)
+    def sick(method, runs, pretrained):
+        state = init(method, runs, pretrained)
         if method.dropout == 0.5:
             return state
         return state._replace(params=jax.tree.map(lambda leaf: leaf * jnp.nan, state.params))
@@ -130,6 +154,75 @@ def test_a_row_that_fails_is_named_and_the_others_finish(data_dir, tmp_path, mon
     table = json.loads((tmp_path / "table3.json").read_text())
     assert list(table["methods"]) == ["MJFN"]
     assert table["folds"] == ["casme2/sub01", "samm/6", "smic/s1"]
+
+
+def test_the_best_epoch_on_the_held_out_subject_has_a_column_of_its_own(whole, data_dir, capsys):
+    out, before = whole
+    rows = run(data_dir, out, "--methods", "mjfn", "lbp-top", "--seeds", "3", "4", "--oracle")
+    row = rows["methods"]["MJFN"]
+    assert row["predictions"] == before["methods"]["MJFN"]["predictions"]
+    assert set(row["oracle"]) == {"pooled", "smic", "casme2", "samm"}
+    guesses = {}
+    for path in sorted((out / "mjfn" / "e2").glob("seed*/folds/*/fold.json")):
+        record = json.loads(path.read_text())
+        labels = [p["label"] for p in record["predictions"]]
+        best = max(record["guesses"], key=lambda epoch: np.sum(np.equal(epoch, labels)))
+        guesses.setdefault(path.parts[-4], []).extend(zip(labels, best, strict=True))
+    wanted = [metrics.scores(*np.array(pairs).T) for pairs in guesses.values()]
+    for measure in ("uf1", "uar"):
+        mean = np.mean([getattr(one, measure) for one in wanted])
+        assert row["oracle"]["pooled"][measure] == pytest.approx(mean)
+    assert row["oracle"]["pooled"]["uar"] >= row["scores"]["pooled"]["uar"]
+    assert "oracle" not in rows["methods"]["LBP-TOP"]
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert "best epoch" in head
+    shown = next(line for line in lines if line.startswith("MJFN "))
+    assert f"{row['oracle']['pooled']['uf1']:.3f} / " in shown
+
+
+def test_a_row_without_its_frames_names_the_command_and_the_others_finish(data_dir, tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        run(data_dir, tmp_path, "--methods", "capsulenet", "mjfn", "--seeds", "3")
+    assert "1 of 2 rows failed: CapsuleNet: " in caught.value.code
+    assert f"python -m flow build --frames --dataset=smic --source=DIR --data_dir={data_dir}" in (
+        caught.value.code
+    )
+    assert list(json.loads((tmp_path / "table3.json").read_text())["methods"]) == ["MJFN"]
+
+
+def test_a_row_on_frames_says_what_its_trunk_starts_from(with_frames, tmp_path, capsys):
+    flags = ("--methods", "capsulenet", "mjfn", "--seeds", "3")
+    row = run(with_frames, tmp_path, *flags)["methods"]["CapsuleNet"]
+    assert row["start"] == "from scratch (its authors: ImageNet)"
+    assert sorted(p["clip"] for p in row["predictions"]["3"]) == sorted(FLOWS.clips)
+    file = tmp_path / "small.npz"
+    np.savez(file, kernel=np.ones((16, 8), np.float32), bias=np.zeros(8, np.float32))
+    given = run(with_frames, tmp_path, *flags, f"--pretrained={file}")["methods"]["CapsuleNet"]
+    assert given["start"] == "small.npz"
+    assert given["curves"]["loss"] != row["curves"]["loss"]
+    lines = capsys.readouterr().out.splitlines()
+    notes = [line.split()[-1] for line in lines if line.startswith("CapsuleNet")]
+    assert notes == ["ImageNet)", "small.npz"]
+
+
+def test_weights_that_fit_no_row_are_refused_before_any_is_trained(with_frames, tmp_path):
+    np.savez(tmp_path / "other.npz", kernel=np.ones((16, 9), np.float32))
+    for methods, message in (("capsulenet", r"no array .bias"), ("mjfn", "none of --methods")):
+        with pytest.raises(SystemExit, match=message):
+            run(with_frames, tmp_path, "--methods", methods, f"--pretrained={tmp_path}/other.npz")
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_frames_of_other_clips_than_the_flow_images_are_refused(with_frames, tmp_path, monkeypatch):
+    load = datasets.load
+
+    def other(dataset, data_dir, source, takes="image"):
+        clips = load(dataset, data_dir, source, takes)
+        return dataclasses.replace(clips, labels=clips.labels[::-1]) if takes == "apex" else clips
+
+    monkeypatch.setattr(datasets, "load", other)
+    with pytest.raises(SystemExit, match="its frames are those of other clips"):
+        run(with_frames, tmp_path, "--methods", "capsulenet", "--seeds", "3")
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones(data_dir, tmp_path, capsys):

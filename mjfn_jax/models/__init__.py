@@ -1,9 +1,12 @@
 """The methods, by the names that `--method` takes. A new one is a file here and a line below."""
 
 from mjfn_jax.models.alexnet import AlexNet
+from mjfn_jax.models.atnet import ATNet
+from mjfn_jax.models.capsulenet import CapsuleNet
 from mjfn_jax.models.dual_inception import DualInception
 from mjfn_jax.models.emr import NeuralRecognizer
 from mjfn_jax.models.method import Method
+from mjfn_jax.models.micro_attention import MicroAttention
 from mjfn_jax.models.mjfn import MJFN
 from mjfn_jax.models.off_apexnet import OFFApexNet
 from mjfn_jax.models.ststnet import STSTNet
@@ -17,8 +20,11 @@ METHODS: dict[str, Method] = {
     "off-apexnet": OFFApexNet(),
     "dual-inception": DualInception(),
     "neural-recognizer": NeuralRecognizer(),
+    "micro-attention": MicroAttention(),
+    "atnet": ATNet(),
+    "capsulenet": CapsuleNet(),
 }
-"""The learned methods of Table 3 that take the flow."""
+"""The learned methods of Table 3."""
 
 
 def make(name: str, num_jfms: int | None = None) -> Method:

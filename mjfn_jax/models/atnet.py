@@ -3,21 +3,43 @@
 Peng, Wang, Bi, Shi, Zhou, Chen: A novel apex-time network for cross-dataset micro-expression
 recognition, ACII 2019.
 
-Read from the authors' network definitions for Caffe: all layers, their sizes, the LSTMs' initial
-weights. The frame goes in as 0 to 255 there; the batch norm that it meets first makes the scale
-of no account. Their spatial stream starts from a macro-expression database; here it starts
-He-normal.
+Read from the authors' network and solver definitions for Caffe: all layers, their sizes, the
+LSTMs' initial weights, the recipe. The frame goes in as 0 to 255 there; the batch norm that it
+meets first makes the scale of no account.
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Num
 
+from mjfn_jax.models.method import Method
 from mjfn_jax.models.resnet import ResNet10, unit_length
 
 
-class ATNet(nn.Module):
+class ApexMethod(Method):
+    """The recipe of ATNet: 2,500 steps of 16 clips, which are 90 epochs of 3DB."""
+
+    epochs = 90
+    batch_size = 16
+    learning_rate = 0.01
+    balanced = True
+    starts_from = "macro-expressions"
+
+    def optimizer(
+        self, learning_rate: float | Float[Array, ""], steps: int
+    ) -> optax.GradientTransformation:
+        """Gradient descent with momentum; the rate is divided by ten each 500 steps."""
+        return optax.chain(
+            optax.add_decayed_weights(5e-6),
+            optax.sgd(lambda step: learning_rate * 0.1 ** (step // 500), momentum=0.9),
+        )
+
+
+class ATNet(ApexMethod):
     """From the apex frame and the motion around it to log-probabilities; 8,312,837 parameters."""
+
+    takes = "apex_motion"
 
     num_classes: int = 3
     dropout: float = 0.5
@@ -38,7 +60,7 @@ class ATNet(nn.Module):
             needs a `dropout` key and the mutable collection `batch_stats`.
         """
         images, motion = inputs
-        spatial = ResNet10(name="spatial")(images / 255, train)
+        spatial = ResNet10(name="trunk")(images / 255, train)
         normal = nn.initializers.normal(0.1)
         for layer in ("lstm1", "lstm2"):
             cell = nn.OptimizedLSTMCell(

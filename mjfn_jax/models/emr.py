@@ -5,11 +5,10 @@ Liu, Du, Zheng, Gedeon: A neural micro-expression recognizer, FG 2019.
 Read from the authors' code: the trunk, the split of its map, the heads with their sizes and
 dropout, the input scale, the losses and the strength of the reversal. Their domains are two,
 micro- and macro-expressions, told apart by one output and binary cross-entropy. Here they are
-the databases, with an output each and softmax. Their trunk starts from pretrained weights; here
-it starts He-normal. Their images have the flow's direction as hue, the apex frame's saturation and
-the flow's magnitude as value; here it is the flow's colour image, which holds no frame. They clip
-the norm of each part's gradient; here it is that of all. They count the steps of
-the reversal over all folds together; :func:`reversal_strength` takes those of one fold.
+the databases, with an output each and softmax. Their images have the flow's direction as hue, the
+apex frame's saturation and the flow's magnitude as value; here it is the flow's colour image, which
+holds no frame. They clip the norm of each part's gradient; here it is that of all. They count the
+steps of the reversal over all folds together; :func:`reversal_strength` takes those of one fold.
 """
 
 from typing import Any, NamedTuple
@@ -39,6 +38,7 @@ class NeuralRecognizer(Method):
     epochs = 100
     batch_size = 32
     learning_rate = 1e-3
+    starts_from = "ImageNet"
 
     num_classes: int = 3
     num_domains: int = 3

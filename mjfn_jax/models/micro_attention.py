@@ -3,7 +3,7 @@
 Wang, Peng, Bi, Chen: Micro-attention for micro-expression recognition, Neurocomputing 410, 2020.
 
 Read from the network definitions that its authors published with ATNet, for Caffe: all layers
-and their sizes. Their weights start from a macro-expression database; here they start He-normal.
+and their sizes. The recipe could not be read; it is ATNet's, which is by the same authors.
 """
 
 import flax.linen as nn
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from mjfn_jax.layers import Conv
+from mjfn_jax.models.atnet import ApexMethod
 from mjfn_jax.models.resnet import ResNet10
 
 
@@ -23,10 +24,16 @@ class Attention(nn.Module):
         return nn.sigmoid(x.mean(-1, keepdims=True))
 
 
-class MicroAttention(nn.Module):
+class MicroAttention(ApexMethod):
     """From grey apex frames to log-probabilities; 5,943,813 parameters."""
 
+    takes = "apex"
+
     num_classes: int = 3
+
+    @property
+    def title(self) -> str:
+        return "Micro-Attention"
 
     @nn.compact
     def __call__(self, images: Num[Array, "B H W 1"], train: bool = False) -> Float[Array, "B K"]:
