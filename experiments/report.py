@@ -237,13 +237,15 @@ def latex(run: Run) -> str:
         cells = []
         for (part, measure), highest in best.items():
             value = row["scores"][part][measure]
-            shown = f"{100 * value:.1f}"
-            cells.append(rf"\textbf{{{shown}}}" if value == highest else shown)
+            shown = f"{100 * value:.2f}"
+            cells.append(
+                rf"\textbf{{{shown}}}" if value == highest and len(run.rows) > 1 else shown
+            )
         here.append(line(title, cells))
         said = [row["paper"].get(_paper_name(part, m)) for part, m in best]
         if any(value is not None for value in said):
             paper.append(
-                line(title, ["--" if value is None else f"{100 * value:.1f}" for value in said])
+                line(title, ["--" if value is None else f"{100 * value:.2f}" for value in said])
             )
     columns = 1 + 2 * len(names)
     rules = " ".join(rf"\cmidrule(lr){{{2 + 2 * n}-{3 + 2 * n}}}" for n in range(len(names)))
@@ -254,7 +256,7 @@ def latex(run: Run) -> str:
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{UF1 and UAR in \% on {tex(run.dataset)} ({tex(run.name)}), seeds' mean.}}",
+            rf"\caption{{UF1 and UAR in \%, mean over seeds: {tex(run.dataset)}, {tex(run.name)}.}}",
             rf"\begin{{tabular}}{{l*{{{2 * len(names)}}}{{r}}}}",
             r"\toprule",
             rf" & {heads} \\",

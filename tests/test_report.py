@@ -239,8 +239,8 @@ def test_the_latex_table_is_the_papers_with_special_characters_escaped():
     columns = {line.replace(r"\&", "").count("&") for line in body if "multicolumn" not in line}
     assert columns == {8}
     higher = max(scores["pooled"]["uf1"], best["uf1"])
-    assert rf"\textbf{{{100 * higher:.1f}}}" in text
-    assert "MJFN & 83.4 & -- & 20.0 & --" in text
+    assert rf"\textbf{{{100 * higher:.2f}}}" in text
+    assert "MJFN & 83.38 & -- & 20.00 & --" in text
 
 
 @given(st.text())
