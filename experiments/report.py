@@ -256,7 +256,7 @@ def latex(run: Run) -> str:
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{UF1 and UAR in \%, mean over seeds: {tex(run.dataset)}, {tex(run.name)}.}}",
+            rf"\caption{{UF1 and UAR in \%, mean over seeds: {tex(run.dataset)}, {tex(run.name)}}}",
             rf"\begin{{tabular}}{{l*{{{2 * len(names)}}}{{r}}}}",
             r"\toprule",
             rf" & {heads} \\",
