@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import scripts
 import tyro
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow.clips import CLASSES
@@ -243,6 +243,7 @@ def test_the_latex_table_is_the_papers_with_special_characters_escaped():
     assert "MJFN & 83.38 & -- & 20.00 & --" in text
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_escaped_text_has_no_bare_character_of_latex(text):
     bare = re.sub(r"\\text(backslash|asciitilde|asciicircum)\{\}|\\[&%$#_{}]", "", report.tex(text))
@@ -252,6 +253,7 @@ def test_escaped_text_has_no_bare_character_of_latex(text):
 NAME = st.from_regex(r"[a-z0-9_.-]*[a-z0-9]", fullmatch=True)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(NAME, min_size=1), NAME, st.sampled_from(["/", "file:///", "~/", "C:\\"]))
 def test_of_a_path_only_the_last_name_is_kept(folders, name, root):
     path = root + "/".join([*folders, name])
