@@ -284,17 +284,21 @@ def _handcrafted(name, flags, clips, folds, out) -> dict[str, Any]:
 
 
 def _scores(title: str, seeds: dict[int, list[Prediction]]) -> dict[str, Any]:
-    """Scores by seed, their mean by part, the paper's figures, and the first seed's predictions."""
-    scored = {seed: metrics.score_parts(predictions) for seed, predictions in seeds.items()}
+    """By part the mean over the seeds, its interval, each seed's score; the paper's figures."""
+    scored = {seed: metrics.score_parts(each, draws=1) for seed, each in seeds.items()}
     parts = {}
     for part in next(iter(scored.values())):
+        bounds = metrics.intervals(
+            *_arrays(
+                [[p for p in each if part in ("pooled", p.database)] for each in seeds.values()]
+            )
+        )
         parts[part] = {}
         for measure in ("uf1", "uar"):
             values = [entry[part][measure] for entry in scored.values()]
             parts[part][measure] = float(np.mean(values))
             parts[part][f"{measure}_seeds"] = values
-            first = next(iter(scored.values()))[part]
-            parts[part][f"{measure}_interval"] = first[f"{measure}_interval"]
+            parts[part][f"{measure}_interval"] = bounds[measure]
     names = [
         (part, measure) for part in ("3db", "smic", "casme2", "samm") for measure in ("uf1", "uar")
     ]
@@ -312,28 +316,33 @@ def _scores(title: str, seeds: dict[int, list[Prediction]]) -> dict[str, Any]:
     }
 
 
+def _arrays(trainings: list[list[Prediction]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels [N], predictions [R, N] and subjects [N] of clips that come in any order."""
+    trainings = [sorted(each, key=lambda p: (p.database, p.subject, p.clip)) for each in trainings]
+    labels = np.array([p.label for p in trainings[0]])
+    predictions = np.array([[p.prediction for p in each] for each in trainings])
+    return labels, predictions, np.array([f"{p.database}/{p.subject}" for p in trainings[0]])
+
+
 def _compare(rows: dict[str, dict[str, Any]]) -> None:
-    """Each row beside MJFN, first seed against first seed, on the same draws of subjects.
+    """Each row beside MJFN, mean over seeds, on the same draws of subjects.
 
     The p-values are Holm's: the smallest of m times m, the next times m - 1, and so on.
     """
     if "MJFN" not in rows:
         return
 
-    def first(row):
-        predictions = next(iter(row["predictions"].values()))
-        return sorted(predictions, key=lambda p: (p["database"], p["subject"], p["clip"]))
-
-    ours = first(rows["MJFN"])
-    labels = np.array([p["label"] for p in ours])
-    people = np.array([f"{p['database']}/{p['subject']}" for p in ours])
-    compared = {}
-    for title, row in rows.items():
-        if title == "MJFN":
-            continue
-        theirs = np.array([p["prediction"] for p in first(row)])
-        mine = np.array([p["prediction"] for p in ours])
-        compared[title] = metrics.paired(labels, theirs, mine, people)
+    said = {
+        title: _arrays([[Prediction(**p) for p in seed] for seed in row["predictions"].values()])
+        for title, row in rows.items()
+    }
+    labels, ours, people = said.pop("MJFN")
+    if len(set(people)) == 1:  # nobody to resample
+        return
+    compared = {
+        title: metrics.paired(labels, theirs, ours, people)
+        for title, (_, theirs, _) in said.items()
+    }
     for measure in ("uf1", "uar"):
         order = sorted(compared, key=lambda title: compared[title][f"{measure}_p"])
         highest = 0.0

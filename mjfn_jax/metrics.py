@@ -1,8 +1,8 @@
 """Scores of leave-one-subject-out predictions: UF1, UAR, accuracy and their intervals.
 
 Predictions of all folds are pooled before anything is computed (MEGC 2019); there is no mean
-over folds. Shapes: N clips, K classes, S subjects, D bootstrap draws. A confusion matrix has
-the ground truth in its rows and the prediction in its columns.
+over folds. Shapes: N clips, K classes, S subjects, D bootstrap draws, R trainings that differ in
+their seed. A confusion matrix has the ground truth in its rows and the prediction in its columns.
 
 **A class without a clip.** Its recall is 0/0, so UF1 and UAR are means over the classes that
 do occur in the ground truth. Predicting the absent class is still punished: such a clip is
@@ -56,7 +56,7 @@ def scores(
 
 def intervals(
     labels: Integer[np.ndarray, " N"],
-    predictions: Integer[np.ndarray, " N"],
+    predictions: Integer[np.ndarray, "*R N"],
     subjects: Shaped[np.ndarray, " N"],
     draws: int = 2000,
     seed: int = 0,
@@ -66,8 +66,8 @@ def intervals(
 
     Clips of one subject resemble each other, so the bootstrap draws S subjects with
     replacement, each with all its clips. A draw without a clip of some class is scored by the
-    rule above. The intervals depend on `seed` and not on the order of the clips. With few
-    subjects they are too narrow.
+    rule above. With several trainings R, a draw's score is the mean over them. The intervals
+    depend on `seed` and not on the order of the clips. With few subjects they are too narrow.
 
     Returns:
       For each measure the 2.5 % and 97.5 % quantile of the draws, or None if there is only
@@ -76,17 +76,17 @@ def intervals(
     Raises:
       ValueError: as :func:`scores`.
     """
-    confusions = _confusions(labels, predictions, subjects, num_classes)
-    if len(confusions) == 1:
+    trainings = _trainings(labels, predictions, subjects, num_classes)
+    if len(trainings[0]) == 1:
         return dict.fromkeys(_MEASURES)
-    measured = _measure(_resample(confusions, draws, seed))
+    measured = _mean(_resample(confusions, draws, seed) for confusions in trainings)
     return {name: _interval(values) for name, values in zip(_MEASURES, measured, strict=True)}
 
 
 def paired(
     labels: Integer[np.ndarray, " N"],
-    predictions: Integer[np.ndarray, " N"],
-    others: Integer[np.ndarray, " N"],
+    predictions: Integer[np.ndarray, "*R N"],
+    others: Integer[np.ndarray, "*R2 N"],
     subjects: Shaped[np.ndarray, " N"],
     draws: int = 2000,
     seed: int = 0,
@@ -94,7 +94,8 @@ def paired(
 ) -> dict[str, float | tuple[float, float]]:
     """How much better `predictions` are than `others` on the same clips.
 
-    Both methods are scored on the same draws of subjects, so what is hard for both cancels.
+    Both methods are scored on the same draws of subjects, so what is hard for both cancels. With
+    several trainings, a method's score is the mean over them.
 
     Returns:
       `uf1`, `uar` and `accuracy`: the score of `predictions` minus that of `others`; each with
@@ -105,17 +106,17 @@ def paired(
     Raises:
       ValueError: as :func:`scores`, or if there is only one subject.
     """
-    ours = _confusions(labels, predictions, subjects, num_classes)
-    theirs = _confusions(labels, others, subjects, num_classes)
-    if len(ours) == 1:
+    ours = _trainings(labels, predictions, subjects, num_classes)
+    theirs = _trainings(labels, others, subjects, num_classes)
+    if len(ours[0]) == 1:
         raise ValueError("a paired comparison resamples subjects: it needs two or more, got 1")
     result = {}
     both = zip(
         _MEASURES,
-        _measure(ours.sum(0)),
-        _measure(theirs.sum(0)),
-        _measure(_resample(ours, draws, seed)),
-        _measure(_resample(theirs, draws, seed)),
+        _mean(confusions.sum(0) for confusions in ours),
+        _mean(confusions.sum(0) for confusions in theirs),
+        _mean(_resample(confusions, draws, seed) for confusions in ours),
+        _mean(_resample(confusions, draws, seed) for confusions in theirs),
         strict=True,
     )
     for name, our_score, their_score, our_draws, their_draws in both:
@@ -209,6 +210,16 @@ def _entry(records, draws, seed):
         entry[name] = getattr(pooled, name)
         entry[f"{name}_interval"] = list(bounds[name]) if bounds[name] else None
     return entry | {"n": pooled.n, "confusion": pooled.confusion.tolist()}
+
+
+def _trainings(labels, predictions, subjects, num_classes):
+    """:func:`_confusions` of each training."""
+    return [_confusions(labels, each, subjects, num_classes) for each in np.atleast_2d(predictions)]
+
+
+def _mean(confusions):
+    """UF1, UAR and accuracy, each the mean over the trainings whose matrices [..., K, K] come."""
+    return np.mean([_measure(each) for each in confusions], axis=0)
 
 
 def _confusions(labels, predictions, subjects, num_classes):

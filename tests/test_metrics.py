@@ -119,17 +119,21 @@ def test_intervals_hold_no_nan_and_do_not_depend_on_the_order_of_the_clips(sampl
             assert 0 <= low <= high <= 1
 
 
-def test_intervals_agree_with_every_possible_resample_of_subjects():
+@pytest.mark.parametrize("trainings", [1, 2])
+def test_intervals_agree_with_every_possible_resample_of_subjects(trainings):
     random = np.random.default_rng(1)
     subjects = np.repeat(np.arange(4), (9, 3, 14, 6))
     labels = random.integers(0, 3, 32)
     labels[subjects == 1] = 0  # so that some resamples lack classes
-    predictions = np.where(random.random(32) < 0.6, labels, random.integers(0, 3, 32))
+    shape = (trainings, 32)
+    predictions = np.where(random.random(shape) < 0.6, labels, random.integers(0, 3, shape))
     members = [np.flatnonzero(subjects == subject) for subject in range(4)]
     every = []
     for draw in itertools.product(members, repeat=4):
         chosen = np.concatenate(draw)
-        every.append(reference(labels[chosen], predictions[chosen]))
+        every.append(
+            np.mean([reference(labels[chosen], each[chosen]) for each in predictions], axis=0)
+        )
     expected = np.quantile(every, (0.025, 0.975), axis=0).T
     result = metrics.intervals(labels, predictions, subjects, draws=50_000)
     np.testing.assert_allclose(list(result.values()), expected, atol=0.012)
@@ -169,6 +173,19 @@ def test_a_method_against_itself_differs_by_nothing():
     labels = np.tile([0, 1, 2], 20)
     result = metrics.paired(labels, labels[::-1], labels[::-1], np.arange(60) // 6)
     assert (result["uf1"], result["uf1_interval"], result["uf1_p"]) == (0, (0, 0), 1)
+
+
+def test_a_method_is_compared_by_the_mean_over_its_trainings():
+    random = np.random.default_rng(2)
+    labels, subjects = np.tile([0, 1, 2], 20), np.arange(60) // 6
+    ours, theirs = random.integers(0, 3, (2, 60)), random.integers(0, 3, (3, 60))
+    result = metrics.paired(labels, ours, theirs, subjects)
+    means = [np.mean([reference(labels, one) for one in each], axis=0) for each in (ours, theirs)]
+    difference = means[0] - means[1]
+    np.testing.assert_allclose([result[n] for n in ("uf1", "uar", "accuracy")], difference)
+    again = metrics.paired(labels, ours[[0, 1, 0, 1]], theirs, subjects)
+    for name, value in result.items():
+        assert again[name] == pytest.approx(value)
 
 
 def test_a_clear_difference_has_a_small_p_value():
