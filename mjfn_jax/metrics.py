@@ -120,7 +120,7 @@ def paired(
         strict=True,
     )
     for name, our_score, their_score, our_draws, their_draws in both:
-        differences = our_draws - their_draws
+        differences = np.round(our_draws - their_draws, 12)  # a tie is one after rounding too
         rarer = min((differences <= 0).sum(), (differences >= 0).sum())
         result[name] = float(our_score - their_score)
         result[f"{name}_interval"] = _interval(differences)
