@@ -30,11 +30,14 @@ from training import Data, Sharing
 from flow.errors import InputError
 from flow.lock import hold
 from mjfn_jax import metrics, models, pretrained, sweep, train
+from mjfn_jax.data import FlowImages
 from mjfn_jax.figures import bands
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.hardware import hardware
 from mjfn_jax.logs import Prediction
 from mjfn_jax.models.method import EXAMPLES
+from mjfn_jax.precision import Precision
+from mjfn_jax.results import versions
 from mjfn_jax.train import Recipe
 
 PAPER = {
@@ -74,18 +77,28 @@ class Table3(Data):
     folds: str = "all"
     """`all`, or the subjects to hold out, with commas between."""
     smoke: bool = False
-    """One subject of each database, one epoch and one seed: to see that every row runs."""
+    """One subject of each database held out, one clip of each class of each subject, one epoch
+    and one seed: to see that every row runs."""
     pretrained: tuple[pathlib.Path, ...] = ()
     """Weights, .safetensors or .npz, for the residual trunks of Neural-Recognizer, Micro-Attention,
     ATNet and CapsuleNet: each takes the first file that fits. Without, they start from scratch."""
     oracle: bool = False
     """Also score the epoch that is the best on the held-out subject. That is a leak, as some
     published tables have it; the column shows what it is worth."""
+    precision: Precision = "highest"
+    """Of the products in training: float32, TF32 or bfloat16."""
     sharing: tyro.conf.OmitArgPrefixes[Sharing] = Sharing()
     json: pathlib.Path | None = None
     """Where the table is written; by default `table3.json` in --out."""
     out: pathlib.Path | None = None
     """Where rows and checkpoints are kept; by default `runs/DATASET-table3`."""
+
+    def clips(self, takes: str = "image") -> FlowImages:
+        clips = super().clips(takes)
+        if not self.smoke:
+            return clips
+        kinds = list(zip(clips.databases, clips.subjects, clips.labels, strict=True))
+        return clips.select(np.array([kinds.index(kind) for kind in dict.fromkeys(kinds)]))
 
 
 def main(flags: Table3) -> None:
@@ -97,10 +110,12 @@ def main(flags: Table3) -> None:
     folds = choose(every_fold, flags.folds)
     if flags.smoke:
         folds = tuple({fold.database: fold for fold in folds[::-1]}.values())[::-1]
-    out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-table3"
+    name = "table3-smoke" if flags.smoke else "table3"
+    out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-{name}"
     rows, failed = {}, {}
     with hold(out):
-        sweep.claim(out, {"dataset": flags.dataset, "fingerprints": flags.fingerprints(images)})
+        config = {"dataset": flags.dataset, "fingerprints": flags.fingerprints(images)}
+        sweep.claim(out, config | ({"smoke": True} if flags.smoke else {}))
         for name in dict.fromkeys(flags.methods):
             try:
                 if name in models.METHODS:
@@ -115,6 +130,8 @@ def main(flags: Table3) -> None:
         table = {
             "dataset": flags.dataset,
             "folds": [fold.name for fold in folds],
+            "configuration": {"seeds": flags.seeds, "precision": flags.precision},
+            "versions": versions(),
             "hardware": hardware(),
             "failed": failed,
             "methods": rows,
@@ -122,6 +139,8 @@ def main(flags: Table3) -> None:
         path = flags.json or out / "table3.json"
         path.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n")
     print(text(table))
+    print("\nUF1 / UAR by part, the paper's in brackets")
+    print(text_by_part(table))
     print(f"written to {path}")
     if failed:
         raise InputError(
@@ -164,12 +183,14 @@ def _learned(name, flags, images, folds, held_out, out, weights) -> dict[str, An
         )
     epochs = method.epochs if flags.epochs is None else flags.epochs
     folder = out / name / f"e{epochs}"
+    if flags.precision != "highest":
+        folder = folder.with_name(f"{folder.name}-{flags.precision}")
     start_from = None
     if weights is not None:
         folder = folder.with_name(f"{folder.name}-{pretrained.digest(weights)[:8]}")
         start_from = pretrained.load(weights, method)
     recipes = [
-        Recipe(epochs, method.batch_size, method.learning_rate, seed)
+        Recipe(epochs, method.batch_size, method.learning_rate, seed, flags.precision)
         for seed in dict.fromkeys(flags.seeds)
     ]
     tasks = [
@@ -398,6 +419,26 @@ def text(table: dict[str, Any]) -> str:
         )
     if not any(row.get("oracle") for row in table["methods"].values()):
         lines = [(*line[:-2], line[-1]) for line in lines]
+    return _aligned(lines)
+
+
+def text_by_part(table: dict[str, Any]) -> str:
+    """The form of the paper's Table 3: all clips, then each database's among them."""
+    parts = {"3DB": "pooled", "SMIC": "smic", "CASME II": "casme2", "SAMM": "samm"}
+    lines = [("method", *parts)]
+    for title, row in table["methods"].items():
+        cells = []
+        for part in parts.values():
+            said = [row["paper"][f"{part.replace('pooled', '3db')}_{m}"] for m in ("uf1", "uar")]
+            theirs = " / ".join("-" if value is None else f"{value:.3f}" for value in said)
+            ours = row["scores"].get(part)
+            mine = f"{ours['uf1']:.3f} / {ours['uar']:.3f}" if ours else "-"
+            cells.append(f"{mine} ({theirs})")
+        lines.append((title, *cells))
+    return _aligned(lines)
+
+
+def _aligned(lines):
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -26,6 +26,20 @@ class FlowImages:
     metadata: dict[str, dict[str, Any]]
     """What the build recorded, by database: parameters, versions, the source's fingerprint."""
 
+    def select(self, chosen: Int[np.ndarray, " M"]) -> "FlowImages":
+        """The clips with these indices."""
+        inputs = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
+        parts = tuple(part[chosen] for part in inputs)
+        return FlowImages(
+            parts if isinstance(self.inputs, tuple) else parts[0],
+            self.labels[chosen],
+            *(
+                tuple(each[n] for n in chosen)
+                for each in (self.databases, self.subjects, self.clips)
+            ),
+            self.metadata,
+        )
+
 
 def data_set(takes: str) -> shards.DataSet:
     """The data set that holds what a method takes: the flow images or the frames."""

@@ -47,8 +47,7 @@ def summarise(
     ]
     return {
         "configuration": config,
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
-        | {"python": platform.python_version()},
+        "versions": versions(),
         "hardware": hardware(),
         "seconds": round(seconds, 1),
         "scores": None if failed else metrics.score_parts(predictions),
@@ -63,6 +62,12 @@ def summarise(
             for result in results
         },
     }
+
+
+def versions() -> dict[str, str]:
+    """The packages that results depend on, and Python."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return packages | {"python": platform.python_version()}
 
 
 def write(

@@ -132,3 +132,22 @@ def test_missing_shards_are_one_line_with_the_command_that_makes_them(tmp_path):
     message = str(caught.value)
     assert f"python -m flow build --dataset=casme2 --source=DIR --data_dir={tmp_path}" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("takes", ["image", "apex_motion"])
+def test_selected_clips_keep_what_belongs_together(data_dir, takes):
+    clips = data.load("3db", data_dir, takes)
+    chosen = clips.select(np.array([4, 1]))
+    assert (chosen.databases, chosen.subjects, chosen.clips) == (
+        ("smic", "samm"),
+        ("s2", "6"),
+        ("a", "y"),
+    )
+    assert chosen.labels.tolist() == [0, 0]
+    parts = (
+        (clips.inputs, chosen.inputs)
+        if takes == "apex_motion"
+        else ([clips.inputs], [chosen.inputs])
+    )
+    for whole, part in zip(*parts, strict=True):
+        np.testing.assert_array_equal(part, whole[[4, 1]])

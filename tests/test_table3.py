@@ -104,6 +104,15 @@ def test_every_row_predicts_every_clip_and_stands_beside_the_papers(whole):
     assert rows["MJFN"]["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
+def test_the_parts_stand_in_the_form_of_the_papers_table(whole):
+    head, *lines = table3.text_by_part(whole[1]).splitlines()
+    assert head.split() == ["method", "3DB", "SMIC", "CASME", "II", "SAMM"]
+    assert [line.split()[0] for line in lines] == ["LBP-TOP", "STSTNet", "MJFN"]
+    scores = whole[1]["methods"]["MJFN"]["scores"]["samm"]
+    ours = f"{scores['uf1']:.3f} / {scores['uar']:.3f}"
+    assert lines[2].endswith(f"{ours} (0.776 / 0.731)")
+
+
 def test_a_score_and_its_interval_are_those_of_the_mean_over_seeds(whole):
     row = whole[1]["methods"]["MJFN"]
     both = []
@@ -160,6 +169,24 @@ def test_a_row_that_fails_is_named_and_the_others_finish(data_dir, tmp_path, mon
     table = json.loads((tmp_path / "table3.json").read_text())
     assert list(table["methods"]) == ["MJFN"]
     assert table["folds"] == ["casme2/sub01", "samm/6", "smic/s1"]
+    assert len(table["methods"]["MJFN"]["predictions"]["0"]) == 5
+
+
+def test_a_smoke_run_takes_a_clip_of_each_class_of_each_subject_and_a_folder_of_its_own(
+    data_dir, tmp_path, monkeypatch
+):
+    load = datasets.load
+
+    def alike(dataset, data_dir, source, takes="image"):
+        clips = load(dataset, data_dir, source, takes)
+        return dataclasses.replace(clips, labels=np.arange(11) // 6)  # sub01: 0 and 0
+
+    monkeypatch.setattr(datasets, "load", alike)
+    table = run(data_dir, tmp_path, "--methods", "mjfn", "--smoke")
+    clips = [p["clip"] for p in table["methods"]["MJFN"]["predictions"]["0"]]
+    assert clips == ["sub01_0", "6_0", "s1_0"]
+    with pytest.raises(SystemExit, match="belongs to another configuration: smoke is None here"):
+        run(data_dir, tmp_path, "--methods", "mjfn")
 
 
 def test_the_best_epoch_on_the_held_out_subject_has_a_column_of_its_own(whole, data_dir, capsys):
