@@ -116,7 +116,7 @@ def main(flags: Table3) -> None:
     with hold(out):
         config = {"dataset": flags.dataset, "fingerprints": flags.fingerprints(images)}
         sweep.claim(out, config | ({"smoke": True} if flags.smoke else {}))
-        for name in dict.fromkeys(flags.methods):
+        for name in (name for name in METHODS if name in flags.methods):
             try:
                 if name in models.METHODS:
                     row = _learned(name, flags, images, folds, held_out, out, weights.get(name))

@@ -234,7 +234,8 @@ def test_a_row_on_frames_says_what_its_trunk_starts_from(with_frames, tmp_path, 
     assert given["start"] == "small.npz"
     assert given["curves"]["loss"] != row["curves"]["loss"]
     lines = capsys.readouterr().out.splitlines()
-    notes = [line.split()[-1] for line in lines if line.startswith("CapsuleNet")]
+    rows = [line for line in lines if line.startswith("CapsuleNet") and "[" in line]
+    notes = [line.split()[-1] for line in rows]
     assert notes == ["ImageNet)", "small.npz"]
 
 
