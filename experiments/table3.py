@@ -12,6 +12,7 @@ request only, by `python -m flow build --frames`. Without it these rows fail and
 """
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import logging
@@ -279,11 +280,14 @@ def _handcrafted(name, flags, clips, folds, out) -> dict[str, Any]:
         dataset, source = flags.dataset, flags.source
     kept = out / name / "predictions.json"
     record = json.loads(kept.read_text()) if kept.exists() else {}
-    if "regions" not in record:  # none, or one of an earlier version
+    marks = source / "landmarks.csv"
+    digest = hashlib.sha256(marks.read_bytes()).hexdigest() if marks.exists() else None
+    if not record or record["landmarks"] != digest:
         start = time.monotonic()
         row = handcrafted.predict(name, clips, dataset, source, out / "features")
         record = {
             "seconds": time.monotonic() - start,
+            "landmarks": digest,
             "regions": row.regions,
             "milliseconds": row.milliseconds,
             "predictions": [dataclasses.asdict(prediction) for prediction in row.predictions],

@@ -158,31 +158,30 @@ def test_given_weights_are_the_start_of_every_fold_and_the_rest_is_its_own():
     assert (fit(Pair(), pairs(), pretrained=given)[1].loss != fit(Pair(), pairs())[1].loss).all()
 
 
-def rates(method, steps, epochs):
-    """The size of an update by a gradient of ones, without momentum or Adam's memory, by step."""
+def sizes_of_updates(method, steps, epochs, gradient=1.0):
+    """By step, of a weight of 1 whose gradient is always the same."""
     params = {"w": jnp.ones(1)}
     optimizer = method.optimizer(method.learning_rate, steps)
-    state, sizes = optimizer.init(params), []
 
     def step(state, _):
-        update, state = optimizer.update({"w": jnp.ones(1)}, state, params)
+        update, state = optimizer.update({"w": jnp.full(1, gradient)}, state, params)
         return state, update["w"][0]
 
-    _, sizes = jax.lax.scan(step, state, length=steps * epochs)
+    _, sizes = jax.lax.scan(step, optimizer.init(params), length=steps * epochs)
     return -np.asarray(sizes)
 
 
 def test_capsulenets_rate_falls_by_a_tenth_after_each_frame_of_every_clip():
-    sizes = rates(METHODS["capsulenet"], steps=2, epochs=20).reshape(4, 10)
+    sizes = sizes_of_updates(METHODS["capsulenet"], steps=2, epochs=20).reshape(4, 10)
     np.testing.assert_allclose(sizes, 1e-4 * 0.9 ** np.arange(4)[:, None] * np.ones(10), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["atnet", "micro-attention"])
 def test_the_apex_methods_descend_with_momentum_at_a_rate_that_falls_each_500_steps(name):
-    sizes = rates(METHODS[name], steps=10, epochs=105)
+    sizes = sizes_of_updates(METHODS[name], steps=10, epochs=105, gradient=1e-5)
     velocity, wanted = 0.0, []
     for step in range(1050):
-        velocity = 0.9 * velocity + 1 + 5e-6
+        velocity = 0.9 * velocity + 1e-5 + 5e-6
         wanted.append(0.01 * 0.1 ** (step // 500) * velocity)
     np.testing.assert_allclose(sizes, wanted, rtol=1e-3)
 

@@ -17,6 +17,7 @@ from tiny import Tiny
 from flow.clips import Clip
 from flow.errors import one_line
 from mjfn_jax import metrics, models, train
+from mjfn_jax.logs import Prediction
 from mjfn_jax.models import Method
 
 import datasets  # isort: skip
@@ -149,6 +150,28 @@ def test_finished_rows_are_kept(whole, data_dir, monkeypatch):
     for title, row in again["methods"].items():
         assert row["predictions"] == before["methods"][title]["predictions"]
         assert row["training_seconds"] == before["methods"][title]["training_seconds"]
+
+
+def test_a_handcrafted_row_is_made_again_when_landmarks_are_added(tmp_path, monkeypatch):
+    data_dir, calls = scripts.write_shards(tmp_path / "data"), []
+    predictions = [
+        Prediction(*key, int(label), 0)
+        for *key, label in zip(
+            FLOWS.databases, FLOWS.subjects, FLOWS.clips, FLOWS.labels, strict=True
+        )
+    ]
+
+    def predict(*arguments):
+        calls.append(arguments)
+        return handcrafted.Row(predictions, "grid" if len(calls) == 1 else "landmarks", 1.0)
+
+    monkeypatch.setattr(handcrafted, "predict", predict)
+    for _ in range(2):
+        rows = run(data_dir, tmp_path / "out", "--methods", "mdmo")["methods"]
+    assert (len(calls), rows["MDMO"]["regions"]) == (1, "grid")
+    (data_dir / "landmarks.csv").write_text("…")
+    rows = run(data_dir, tmp_path / "out", "--methods", "mdmo")["methods"]
+    assert (len(calls), rows["MDMO"]["regions"]) == (2, "landmarks")
 
 
 def test_a_row_that_fails_is_named_and_the_others_finish(data_dir, tmp_path, monkeypatch, capsys):
