@@ -16,7 +16,8 @@ from tiny import Tiny
 
 from flow.clips import Clip
 from flow.errors import one_line
-from mjfn_jax import metrics, models, train
+from mjfn_jax import metrics, models, sweep, train
+from mjfn_jax.folds import Fold
 from mjfn_jax.logs import Prediction
 from mjfn_jax.models import Method
 
@@ -291,3 +292,26 @@ def test_an_unknown_method_is_answered_with_the_known_ones(data_dir, tmp_path, c
 def test_the_papers_table_has_fifteen_rows_and_every_method_here_is_one():
     assert len(table3.PAPER) == 15
     assert set(table3.TITLES.values()) <= set(table3.PAPER)
+
+
+def test_the_best_epoch_is_each_folds_own_and_of_equal_ones_the_first():
+    def fold(subject, labels, guesses):
+        predictions = tuple(
+            Prediction("samm", subject, f"{subject}_{n}", label, 2, (0.2, 0.3, 0.5))
+            for n, label in enumerate(labels)
+        )
+        nothing = np.zeros(len(guesses), np.float32)
+        return sweep.FoldResult(
+            Fold(0, "samm", subject), predictions, nothing, nothing, np.array(guesses)
+        )
+
+    results = [
+        fold("6", [0, 1], [[1, 0], [0, 0], [2, 1]]),  # epochs 1 and 2 have one right: 1
+        fold("7", [2, 0], [[2, 0], [0, 0], [0, 1]]),
+    ]
+    chosen = [table3._best_epoch(result) for result in results]
+    assert [[p.prediction for p in each] for each in chosen] == [[0, 0], [2, 0]]
+    wanted = metrics.scores(np.array([0, 1, 2, 0]), np.array([0, 0, 2, 0]))
+    assert table3._oracle(chosen, folds=2)["samm"]["uf1"] == pytest.approx(wanted.uf1)
+    two_seeds = table3._oracle([*chosen, *chosen], folds=2)
+    assert two_seeds["pooled"]["uar"] == pytest.approx(wanted.uar)
