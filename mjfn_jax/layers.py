@@ -7,7 +7,10 @@ to which a fold axis only adds a batch axis. Which products is chosen by backend
 measured: `docs/benchmarks/layers.md`.
 """
 
+import contextlib
+import contextvars
 import functools
+from collections.abc import Iterator
 
 import flax.linen as nn
 import jax
@@ -107,10 +110,26 @@ LOWERINGS = {"winograd": winograd.convolve, "patches": _patches, "rows": _rows, 
 """Ways to compute a convolution of stride 1: (images, kernel, padding) to images."""
 
 
+_plain = contextvars.ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """What is traced inside has no gradient, no fold axis and no loop around it: there a CPU is
+    fastest with XLA's own convolution, which also compiles in a fraction of the time."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
 def lowering(size: int, dtype: jnp.dtype = jnp.float32) -> str:
     """The key of `LOWERINGS` for kernels of side `size`, on this process's backend."""
     if jax.default_backend() != "cpu":
         return "patches"
+    if _plain.get():
+        return "lax"
     if size in winograd.SIZES and dtype == jnp.float32 and is_exact():
         return "winograd"
     return "patches" if size <= 5 else "rows"

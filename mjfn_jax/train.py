@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Integer, Key, PyTree, Shaped
 
-from mjfn_jax import precision
+from mjfn_jax import layers, precision
 from mjfn_jax.models.method import EXAMPLES, Method
 from mjfn_jax.precision import Precision
 
@@ -332,14 +332,27 @@ def predict(
 
 @functools.cache
 def _compiled_predict(method: Method):
-    return jax.jit(jax.vmap(functools.partial(log_probabilities, method)))
+    """Log-probabilities `[F, B, K]`. A CPU takes one fold after another, see `layers.plain`."""
+    if jax.default_backend() != "cpu":
+        return jax.jit(jax.vmap(functools.partial(log_probabilities, method)))
+
+    @jax.jit
+    def of_fold(variables, inputs, k):
+        return log_probabilities(method, jax.tree.map(lambda leaf: leaf[k], variables), inputs)
+
+    def of_all(variables, inputs):
+        folds = range(len(jax.tree.leaves(inputs)[0]))
+        mine = (jax.tree.map(lambda part, k=k: part[k], inputs) for k in folds)
+        return np.stack([of_fold(variables, each, k) for k, each in zip(folds, mine, strict=True)])
+
+    return of_all
 
 
 def log_probabilities(
     method: Method, variables: Any, inputs: PyTree[Shaped[Array, "B ..."]]
 ) -> Float[Array, "B K"]:
-    """A trained network's log-probabilities, in float32."""
-    with precision.compute("highest"):
+    """A trained network's log-probabilities, in float32; on a CPU not for loops or a fold axis."""
+    with precision.compute("highest"), layers.plain():
         return method.log_probabilities(method.apply(variables, inputs))
 
 
