@@ -4,6 +4,7 @@
     python experiments/benchmark.py build --source=DIR
     python experiments/benchmark.py layers --table=FILE
     python experiments/benchmark.py train --quick
+    python experiments/benchmark.py table
     python experiments/benchmark.py flow --quick
 
 Each prints one JSON object, or writes it to `--json=FILE`. The figures in the README were made
@@ -23,6 +24,7 @@ import numpy as np
 import tyro
 from benchmark_flow import Flow
 from benchmark_layers import Layers
+from benchmark_table import Table
 from benchmark_train import Train
 from console import script
 
@@ -101,6 +103,7 @@ def main() -> None:
         "stand_ins": StandIns,
         "build": Build,
         "layers": Layers,
+        "table": Table,
         "train": Train,
         "flow": Flow,
     }

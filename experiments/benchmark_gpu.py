@@ -20,13 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from benchmark_layers import SHAPES, Layers
+from benchmark_table import Table, noise
 from benchmark_train import Train
 
 from flow.color import flow_to_color
 from flow.tvl1 import Stream, tvl1
 from mjfn_jax import layers, models, train
 from mjfn_jax.hardware import hardware
-from mjfn_jax.models.method import EXAMPLES
 
 SMALL = jax.default_backend() == "cpu"
 FOLDS = 2 if SMALL else 68
@@ -58,21 +58,10 @@ def numbers() -> dict:
     return out
 
 
-def _noise(method):
-    """Clips of noise, as a method takes them."""
-    draw = np.random.default_rng(0)
-    inputs = jax.tree.map(
-        lambda part: jnp.asarray(draw.integers(0, 256, (CLIPS, *part.shape[1:])), part.dtype),
-        EXAMPLES[method.takes],
-    )
-    return train.Clips(inputs, jnp.asarray(draw.integers(0, 3, CLIPS)), jnp.zeros(CLIPS, int))
-
-
-def _fit(folds, epochs, precision="highest", limit=float("inf"), name="mjfn"):
-    """Train a method on noise; returns the state, seconds of each epoch, and peak memory."""
-    method = models.make(name)
-    recipe = train.Recipe(epochs, method.batch_size, method.learning_rate, precision=precision)
-    clips = _noise(method)
+def _fit(folds, epochs, precision="highest", limit=float("inf")):
+    """Train MJFN on noise; returns the state, seconds of each epoch, and peak memory."""
+    recipe, method = train.Recipe(precision=precision), models.make("mjfn")
+    clips = noise(method, CLIPS)
     held_out = np.arange(CLIPS)[None] % FOLDS == np.array(folds)[:, None]
     runs = train.runs_of(recipe, np.array(folds))
     steps = train.steps_per_epoch(held_out, recipe.batch_size)
@@ -106,33 +95,6 @@ def sweep(precision: str) -> dict:
         "seconds_of_300_epochs": seconds[0] + 299 * each,
         "peak_memory_gigabytes": memory,
     }
-
-
-def table(precision: str) -> dict:
-    """What the published recipes of the learned methods would take: 68 folds, one seed.
-
-    Each method trains two epochs of as many folds as the memory holds; the rest is multiplied.
-    """
-    out = {"precision": precision}
-    memory = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", 8e9)
-    for name, method in models.METHODS.items():
-        if SMALL and name not in ("ststnet", "off-apexnet"):
-            continue
-        recipe = train.Recipe(2, method.batch_size, method.learning_rate, precision=precision)
-        steps = -(-CLIPS // recipe.batch_size)
-        clips = jax.eval_shape(lambda method=method: _noise(method))
-        each = train.fold_bytes(method, recipe, steps, clips)
-        folds = max(1, min(FOLDS, int(0.8 * memory / each)))
-        _, seconds, _ = _fit(list(range(folds)), 2, precision, name=name)
-        whole = seconds[0] + (method.epochs * 68 / folds - 1) * seconds[1]
-        out[name] = {
-            "folds_at_a_time": folds,
-            "first_epoch_seconds": seconds[0],
-            "epoch_seconds": seconds[1],
-            "epochs": method.epochs,
-            "seconds_of_68_folds": whole,
-        }
-    return out
 
 
 def flow_pairs() -> dict:
@@ -176,12 +138,12 @@ def steps(out: pathlib.Path) -> dict:
         "layers": Layers(FOLDS, turns, table=out / "layers.md").run,
         "train_tf32": Train((1, 8, FOLDS), turns, "tf32", plot=out / "train.png").run,
         "sweep_highest": functools.partial(sweep, "highest"),
-        "table_tf32": functools.partial(table, "tf32"),
+        "table_tf32": Table(clips=CLIPS, turns=1, precision="tf32").run,
     }
     if SMALL:  # compiling alone takes minutes there
         for name in ("sweep_tf32", "layers", "train_tf32"):
             del every[name]
-        every["table_tf32"] = functools.partial(table, "highest")  # a CPU rounds TF32 slowly
+        every["table_tf32"] = Table(("ststnet", "off-apexnet"), turns=1).run
     return every
 
 
