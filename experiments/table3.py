@@ -127,6 +127,9 @@ def main(flags: Table3) -> None:
             except InputError as error:
                 failed[TITLES[name]] = str(error)
                 logging.info("%s failed: %s", TITLES[name], error)
+            except Exception as error:  # such as memory that is too small for one network
+                failed[TITLES[name]] = f"{type(error).__name__}: {str(error).split(chr(10))[0]}"
+                logging.exception("%s failed", TITLES[name])
         _compare(rows)
         table = {
             "dataset": flags.dataset,

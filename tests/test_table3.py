@@ -283,6 +283,22 @@ def test_frames_of_other_clips_than_the_flow_images_are_refused(with_frames, tmp
         run(with_frames, tmp_path, "--methods", "capsulenet", "--seeds", "3")
 
 
+def test_a_row_that_fails_unforeseen_leaves_the_others_and_its_traceback(
+    data_dir, tmp_path, monkeypatch, caplog
+):
+    def predict(*arguments):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nand more")
+
+    monkeypatch.setattr(handcrafted, "predict", predict)
+    with pytest.raises(SystemExit) as caught:
+        run(data_dir, tmp_path, "--methods", "lbp-top", "mjfn", "--seeds", "3")
+    assert "LBP-TOP: RuntimeError: RESOURCE_EXHAUSTED: out of memory" in caught.value.code
+    assert "and more" not in caught.value.code
+    assert "in predict" in caplog.text
+    table = json.loads((tmp_path / "table3.json").read_text())
+    assert (list(table["methods"]), list(table["failed"])) == (["MJFN"], ["LBP-TOP"])
+
+
 def test_an_unknown_method_is_answered_with_the_known_ones(data_dir, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(data_dir, tmp_path, "--methods", "lbp")
