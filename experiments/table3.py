@@ -285,7 +285,7 @@ def _handcrafted(name, flags, clips, folds, out) -> dict[str, Any]:
     record = json.loads(kept.read_text()) if kept.exists() else {}
     marks = source / "landmarks.csv"
     digest = hashlib.sha256(marks.read_bytes()).hexdigest() if marks.exists() else None
-    if not record or record["landmarks"] != digest:
+    if record.get("landmarks", "") != digest:  # none, or one of another time
         start = time.monotonic()
         row = handcrafted.predict(name, clips, dataset, source, out / "features")
         record = {

@@ -158,13 +158,13 @@ def test_the_time_is_the_median_of_clips_one_at_a_time_from_empty_folders(
 def test_a_row_of_table3_that_was_kept_without_regions_is_computed_again(
     source, tmp_path, monkeypatch
 ):
-    flags = types.SimpleNamespace(dataset="3db", source=source, clips=lambda: FLOWS)
+    flags = types.SimpleNamespace(dataset="3db", source=source)
     folds, _ = leave_one_subject_out(FLOWS.databases, FLOWS.subjects)
     (tmp_path / "mdmo").mkdir()
     kept = {"seconds": 1.0, "predictions": []}
     (tmp_path / "mdmo" / "predictions.json").write_text(json.dumps(kept))
-    row = table3._handcrafted("mdmo", flags, folds, None, tmp_path)
+    row = table3._handcrafted("mdmo", flags, FLOWS, folds, tmp_path)
     assert row["regions"] == "grid" and row["milliseconds_a_clip"] > 0
     assert len(row["predictions"]["0"]) == len(KEYS)
     monkeypatch.setattr(handcrafted, "predict", None)
-    assert table3._handcrafted("mdmo", flags, folds, None, tmp_path) == row
+    assert table3._handcrafted("mdmo", flags, FLOWS, folds, tmp_path) == row
