@@ -1,6 +1,5 @@
 """Where the face is in an uncropped frame."""
 
-import csv
 import functools
 import importlib.util
 import pathlib
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from flow.clip_table import KEYS, read_table
 from flow.clips import Box
-from flow.databases import DATABASES
 from flow.errors import InputError
 
 ASPECT = 280 / 340
@@ -23,7 +22,7 @@ ASPECT = 280 / 340
 CONFIDENCE = 0.9
 """Least confidence of a detection that counts."""
 
-BOXES_HEADER = ["database", "subject", "clip", "left", "top", "width", "height"]
+BOXES_HEADER = [*KEYS, "left", "top", "width", "height"]
 """First line of a file of known boxes."""
 
 _lock = threading.Lock()  # a network of cv2.dnn serves one thread at a time
@@ -88,33 +87,15 @@ def read_boxes(path: pathlib.Path) -> dict[tuple[str, str, str], Box]:
       InputError: no file, another first line, a row that is no box or a clip given twice;
         the message names the line.
     """
-    header = ",".join(BOXES_HEADER)
+    return read_table(path, BOXES_HEADER[3:], _box, f"--boxes={path}", ",".join(BOXES_HEADER))
+
+
+def _box(cells: list[str], where: str) -> Box:
+    """The box of a line; `where` is named if it is none."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"--boxes={path}: no such file: give a CSV with {header}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"--boxes={path}: not a CSV file ({error}): save it as UTF-8") from None
-    if not lines or [cell.strip() for cell in lines[0]] != BOXES_HEADER:
-        raise InputError(f"--boxes={path}: the first line is not the header {header}: add it")
-    boxes: dict[tuple[str, str, str], Box] = {}
-    for number, cells in enumerate(lines[1:], start=2):
-        if not cells:
-            continue
-        where = f"--boxes={path}, line {number}"
-        if len(cells) != len(BOXES_HEADER):
-            raise InputError(f"{where}: {len(cells)} cells, not {len(BOXES_HEADER)}: {header}")
-        database, subject, clip = (cell.strip() for cell in cells[:3])
-        if database not in DATABASES:
-            raise InputError(f"{where}: database {database!r} is none of {', '.join(DATABASES)}")
-        try:
-            left, top, width, height = (int(cell) for cell in cells[3:])
-        except ValueError:
-            raise InputError(f"{where}: {','.join(cells[3:])} are not whole pixels") from None
-        if min(left, top) < 0 or min(width, height) < 1:
-            raise InputError(f"{where}: left and top start at 0, width and height at 1: correct it")
-        if (database, subject, clip) in boxes:
-            raise InputError(f"{where}: {database} {subject} {clip} is there twice: keep one")
-        boxes[database, subject, clip] = (left, top, width, height)
-    return boxes
+        left, top, width, height = (int(cell) for cell in cells)
+    except ValueError:
+        raise InputError(f"{where}: {','.join(cells)} are not whole pixels") from None
+    if min(left, top) < 0 or min(width, height) < 1:
+        raise InputError(f"{where}: left and top start at 0, width and height at 1: correct it")
+    return left, top, width, height

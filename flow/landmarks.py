@@ -1,14 +1,13 @@
 """The 68 landmarks of a face, from a file."""
 
-import csv
 import math
 import pathlib
 
 import numpy as np
 from jaxtyping import Float, Float64
 
+from flow.clip_table import KEYS, read_table
 from flow.clips import Box
-from flow.databases import DATABASES
 from flow.errors import InputError
 from flow.frames import SIZE
 
@@ -16,7 +15,7 @@ COORDINATES = [f"{axis}{point}" for point in range(68) for axis in "xy"]
 """Names of the columns with the points of the iBUG scheme (Sagonas et al., 2013, "300 faces
 in-the-wild challenge"), counted from 0."""
 
-LANDMARKS_HEADER = ["database", "subject", "clip", *COORDINATES]
+LANDMARKS_HEADER = [*KEYS, *COORDINATES]
 """First line of a file of landmarks."""
 
 
@@ -33,34 +32,17 @@ def read_landmarks(path: pathlib.Path) -> dict[tuple[str, str, str], Float64[np.
       InputError: no file, another first line, a row that is not 68 points or a clip given
         twice; the message names the line.
     """
-    header = "database,subject,clip,x0,y0,…,x67,y67"
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: no such file: give a CSV with {header}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file ({error}): save it as UTF-8") from None
-    if not lines or [cell.strip() for cell in lines[0]] != LANDMARKS_HEADER:
-        raise InputError(f"{path}, line 1: not the header {header}: add it")
-    landmarks: dict[tuple[str, str, str], np.ndarray] = {}
-    for number, cells in enumerate(lines[1:], start=2):
-        if not cells:
-            continue
-        where = f"{path}, line {number}"
-        if len(cells) != len(LANDMARKS_HEADER):
-            raise InputError(f"{where}: {len(cells)} cells, not {len(LANDMARKS_HEADER)}: {header}")
-        database, subject, clip = (cell.strip() for cell in cells[:3])
-        if database not in DATABASES:
-            raise InputError(f"{where}: database {database!r} is none of {', '.join(DATABASES)}")
-        if (database, subject, clip) in landmarks:
-            raise InputError(f"{where}: {database} {subject} {clip} is there twice: keep one")
-        points = [
-            _number(cell, f"{where}: {name}")
-            for name, cell in zip(COORDINATES, cells[3:], strict=True)
-        ]
-        landmarks[database, subject, clip] = np.array(points).reshape(68, 2)
-    return landmarks
+    return read_table(
+        path, COORDINATES, _points, str(path), "database,subject,clip,x0,y0,…,x67,y67"
+    )
+
+
+def _points(cells: list[str], where: str) -> Float64[np.ndarray, "68 2"]:
+    """The points of a line."""
+    points = [
+        _number(cell, f"{where}: {name}") for name, cell in zip(COORDINATES, cells, strict=True)
+    ]
+    return np.array(points).reshape(68, 2)
 
 
 def _number(cell: str, where: str) -> float:

@@ -94,14 +94,17 @@ def digest(path: str | os.PathLike[str]) -> str:
     Raises:
       InputError: no such file.
     """
-    try:
-        return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"--pretrained={path}: no such file") from None
+    _check_is_there(path)
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def _check_is_there(path):
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"--pretrained={path}: no such file")
 
 
 def _read(path):
-    digest(path)  # whether it is there
+    _check_is_there(path)
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:

@@ -264,7 +264,7 @@ def train_chunk(
       has a finite loss any more.
     """
     home = pathlib.Path(home)
-    number, mine = len(held_out), held_out
+    number = len(held_out)
     start, tree = _resume(home, _fresh(method, runs, pretrained, recipe, held_out, oracle))
     state, loss, accuracy = tree.pop("state"), tree["loss"], tree["accuracy"]
     on_epoch(start * number, math.nan)
@@ -282,7 +282,7 @@ def train_chunk(
         loss[epoch], accuracy[epoch] = (part[:number] for part in jax.device_get(progress))
         if oracle:
             variables = _first(state.variables, number)
-            probabilities = _predict_held_out(method, variables, flows, mine, recipe)
+            probabilities = _predict_held_out(method, variables, flows, held_out, recipe)
             tree["guesses"][epoch] = probabilities.argmax(-1)
         sound = np.isfinite(loss[: epoch + 1]).all(0)
         on_epoch(number, loss[epoch][sound].mean() if sound.any() else math.inf)
