@@ -12,6 +12,7 @@ request only, by `python -m flow build --frames`. Without it these rows fail and
 """
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -106,13 +107,13 @@ def main(flags: Table3) -> None:
     if flags.smoke:
         flags = dataclasses.replace(flags, seeds=flags.seeds[:1], epochs=flags.epochs or 1)
     weights = _weights(flags)
-    images = flags.clips()
+    load = functools.cache(flags.clips)
+    images = load("image")
     every_fold, held_out = leave_one_subject_out(images.databases, images.subjects)
     folds = choose(every_fold, flags.folds)
     if flags.smoke:
         folds = tuple({fold.database: fold for fold in folds[::-1]}.values())[::-1]
-    name = "table3-smoke" if flags.smoke else "table3"
-    out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-{name}"
+    out = flags.out or pathlib.Path("runs") / (f"{flags.dataset}-table3" + "-smoke" * flags.smoke)
     rows, failed = {}, {}
     with hold(out):
         config = {"dataset": flags.dataset, "fingerprints": flags.fingerprints(images)}
@@ -120,10 +121,12 @@ def main(flags: Table3) -> None:
         for name in (name for name in METHODS if name in flags.methods):
             try:
                 if name in models.METHODS:
-                    row = _learned(name, flags, images, folds, held_out, out, weights.get(name))
+                    row = _learned(name, flags, load, folds, held_out, out, weights.get(name))
                 else:
                     row = _handcrafted(name, flags, images, folds, out)
                 rows[TITLES[name]] = row
+                for seed, why in row.pop("failed_seeds", {}).items():
+                    failed[f"{TITLES[name]}, seed {seed}"] = why
             except InputError as error:
                 failed[TITLES[name]] = str(error)
                 logging.info("%s failed: %s", TITLES[name], error)
@@ -147,40 +150,40 @@ def main(flags: Table3) -> None:
     print(text_by_part(table))
     print(f"written to {path}")
     if failed:
-        raise InputError(
-            f"{len(failed)} of {len(failed) + len(rows)} rows failed: "
-            + "; ".join(f"{title}: {why}" for title, why in failed.items())
-        )
+        lost = len(failed.keys() & set(PAPER))
+        what = f"{lost} of {lost + len(rows)} rows" if lost else f"{len(failed)} seed(s)"
+        reasons = "; ".join(f"{title}: {why}" for title, why in failed.items())
+        raise InputError(f"{what} failed: {reasons}")
 
 
-def _weights(flags: Table3) -> dict[str, pathlib.Path]:
-    """By method, the first file of --pretrained that fits its trunk.
+def _weights(flags: Table3) -> dict[str, tuple[pathlib.Path, Any]]:
+    """By method, the first file of --pretrained that fits its trunk, and what it holds for it.
 
     Raises:
       InputError: a file fits none of the methods that are asked for.
     """
-    fitting: dict[str, pathlib.Path] = {}
+    fitting: dict[str, tuple[pathlib.Path, Any]] = {}
     for path in flags.pretrained:
         fits, why = False, f"{path}: none of --methods has a trunk to load weights into"
         for name in flags.methods:
             if name in models.METHODS and models.METHODS[name].starts_from:
                 try:
-                    pretrained.load(path, models.METHODS[name])
+                    loaded = pretrained.load(path, models.METHODS[name])
                 except InputError as error:
                     why = str(error)
                 else:
                     fits = True
-                    fitting.setdefault(name, path)
+                    fitting.setdefault(name, (path, loaded))
         if not fits:
             raise InputError(why)
     return fitting
 
 
-def _learned(name, flags, images, folds, held_out, out, weights) -> dict[str, Any]:
+def _learned(name, flags, load, folds, held_out, out, weights) -> dict[str, Any]:
     """The row of a network."""
     method = models.METHODS[name]
-    clips = flags.clips(method.takes)
-    if _keys(clips) != _keys(images):
+    clips = load(method.takes)
+    if _keys(clips) != _keys(load("image")):
         raise InputError(
             "its frames are those of other clips than the flow images: build both again from one "
             "--source"
@@ -189,10 +192,9 @@ def _learned(name, flags, images, folds, held_out, out, weights) -> dict[str, An
     folder = out / name / f"e{epochs}"
     if flags.precision != "highest":
         folder = folder.with_name(f"{folder.name}-{flags.precision}")
-    start_from = None
-    if weights is not None:
-        folder = folder.with_name(f"{folder.name}-{pretrained.digest(weights)[:8]}")
-        start_from = pretrained.load(weights, method)
+    file, start_from = weights or (None, None)
+    if file is not None:
+        folder = folder.with_name(f"{folder.name}-{pretrained.digest(file)[:8]}")
     recipes = [
         Recipe(epochs, method.batch_size, method.learning_rate, seed, flags.precision)
         for seed in dict.fromkeys(flags.seeds)
@@ -212,13 +214,19 @@ def _learned(name, flags, images, folds, held_out, out, weights) -> dict[str, An
             pretrained=start_from, oracle=flags.oracle, **flags.sharing.options(),
         )  # fmt: skip
     seconds = time.monotonic() - start
-    seeds = {}
+    seeds, sound, failed = {}, [], {}
     for k, recipe in enumerate(recipes):
         mine = done[k * len(folds) : (k + 1) * len(folds)]
         sick = [result.fold.name for result in mine if result.failed_at is not None]
         if sick:
-            raise InputError(f"the loss of {', '.join(sick)} with seed {recipe.seed} is not finite")
+            failed[recipe.seed] = (
+                f"the loss of {', '.join(sick)} with seed {recipe.seed} is not finite"
+            )
+            continue
         seeds[recipe.seed] = [prediction for result in mine for prediction in result.predictions]
+        sound += mine
+    if not seeds:
+        raise InputError("; ".join(failed.values()))
     variables = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
     kept = folder / "seconds.json"
     if not kept.exists():  # what another run has trained took its own time
@@ -230,18 +238,19 @@ def _learned(name, flags, images, folds, held_out, out, weights) -> dict[str, An
         "training_seconds": json.loads(kept.read_text()),
         "milliseconds_a_clip": _milliseconds(method),
         **_scores(TITLES[name], seeds),
+        "failed_seeds": failed,
         "curves": bands(
             {
-                measure: np.stack([getattr(result, measure) for result in done], axis=1)
+                measure: np.stack([getattr(result, measure) for result in sound], axis=1)
                 for measure in ("loss", "accuracy")
             }
         ),
     }
     if method.starts_from:
         scratch = f"from scratch (its authors: {method.starts_from})"
-        row["start"] = scratch if weights is None else weights.name
+        row["start"] = scratch if file is None else file.name
     if flags.oracle:
-        chosen = [_best_epoch(result) for result in done]
+        chosen = [_best_epoch(result) for result in sound]
         row["oracle"] = _oracle(chosen, len(folds))
     return row
 

@@ -283,6 +283,29 @@ def test_frames_of_other_clips_than_the_flow_images_are_refused(with_frames, tmp
         run(with_frames, tmp_path, "--methods", "capsulenet", "--seeds", "3")
 
 
+def test_a_seed_that_fails_is_named_and_the_others_make_the_row(data_dir, tmp_path, monkeypatch):
+    init = train.init
+
+    def sick(method, runs, pretrained):
+        state = init(method, runs, pretrained)
+        ill = jnp.asarray((runs.seeds == 4) & (runs.folds == 2))
+        return state._replace(
+            params=jax.tree.map(lambda leaf: leaf.at[ill].set(jnp.nan), state.params)
+        )
+
+    monkeypatch.setattr(train, "init", sick)
+    with pytest.raises(SystemExit) as caught:
+        run(data_dir, tmp_path, "--methods", "mjfn", "--seeds", "3", "4", "5", "--oracle")
+    reason = "MJFN, seed 4: the loss of samm/6 with seed 4 is not finite"
+    assert caught.value.code == f"error: 1 seed(s) failed: {reason}"
+    table = json.loads((tmp_path / "table3.json").read_text())
+    row = table["methods"]["MJFN"]
+    assert list(row["predictions"]) == ["3", "5"]
+    assert len(row["scores"]["pooled"]["uf1_seeds"]) == 2
+    assert row["curves"]["folds"] == 12
+    assert list(table["failed"]) == ["MJFN, seed 4"]
+
+
 def test_a_row_that_fails_unforeseen_leaves_the_others_and_its_traceback(
     data_dir, tmp_path, monkeypatch, caplog
 ):
