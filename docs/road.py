@@ -14,7 +14,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from flow.clips import CLASSES
 from flow.databases import read
-from flow.frames import read_face
+from flow.faces.frames import read_face
 from flow.shards import open_shards
 
 DATA = pathlib.Path("data/synthetic")
@@ -45,7 +45,7 @@ def main() -> None:
         (0.15, "flow.databases\nreads the owners' layouts"),
         (0.43, "flow.tvl1, flow.color,\nflow.shards"),
         (0.645, "mjfn_jax.models,\nmjfn_jax.train"),
-        (0.905, "mjfn_jax.metrics:\nUF1, UAR, intervals"),
+        (0.905, "mjfn_jax.scores.metrics:\nUF1, UAR, intervals"),
     ):
         figure.text(x, 0.22, text, ha="center", va="top", fontsize=9, family="monospace")
     figure.savefig(IMAGES / "road.png")

@@ -24,15 +24,16 @@ import tqdm
 import tyro
 from jaxtyping import UInt8
 
-from flow import lock, manifest, shards
+from flow import shards
 from flow.apex import PRESET, find_apex, mean_magnitude, peak
 from flow.clips import Box, Clip
 from flow.color import flow_to_color
 from flow.databases import DATASETS, read
+from flow.disk import lock, manifest
 from flow.errors import InputError
-from flow.faces import find_face, read_boxes
+from flow.faces.detector import find_face, read_boxes
+from flow.faces.frames import read_content, read_face, read_grey
 from flow.features.block_motion import SIDE, block_means, block_motion
-from flow.frames import read_content, read_face, read_grey
 from flow.tvl1 import Parameters, describe_backend, follow, resolve_backend, tvl1
 
 logger = logging.getLogger(__name__)

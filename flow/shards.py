@@ -21,9 +21,9 @@ from typing import Any, ClassVar, SupportsIndex
 import numpy as np
 import tensorflow_datasets as tfds
 
-from flow import manifest
 from flow.clips import CLASSES
 from flow.databases import DATABASES, DATASETS
+from flow.disk import manifest
 from flow.errors import InputError
 
 SPLIT = "clips"

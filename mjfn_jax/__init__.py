@@ -6,7 +6,7 @@ __all__ = ["leave_one_subject_out", "load"]
 def __getattr__(name):
     """These come with JAX, which scoring a log can do without."""
     if name == "load":
-        from mjfn_jax.checkpoints import load
+        from mjfn_jax.runs.checkpoints import load
 
         return load
     if name == "leave_one_subject_out":

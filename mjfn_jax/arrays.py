@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Integer
 
 from flow.errors import InputError
-from mjfn_jax import folds, models, sweep
+from mjfn_jax import folds, models
 from mjfn_jax.data import FlowImages
-from mjfn_jax.logs import Prediction
 from mjfn_jax.models.method import checked
+from mjfn_jax.runs import sweep
+from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.train import Recipe
 
 
@@ -45,7 +46,8 @@ def leave_one_subject_out(
 
     Returns:
       A prediction for each clip, in the order of `inputs`; the clips are named by their place.
-      `mjfn_jax.logs.write_log` writes them, `mjfn_jax.metrics.score_parts` scores them.
+      `mjfn_jax.scores.logs.write_log` writes them, `mjfn_jax.scores.metrics.score_parts` scores
+      them.
 
     Raises:
       InputError: an unknown method, arrays that do not fit it or each other, fewer than two

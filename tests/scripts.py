@@ -11,7 +11,6 @@ from tiny import images_of, three_databases
 from flow import shards
 
 EXPERIMENTS = pathlib.Path(__file__).parents[1] / "experiments"
-sys.path.insert(0, str(EXPERIMENTS))  # the experiments import each other by name
 
 FLOWS = three_databases()
 """The clips that :func:`write_shards` writes."""

@@ -12,8 +12,7 @@ from tiny import Tiny
 
 from flow.errors import one_line
 from mjfn_jax import models, train
-
-import ablation  # isort: skip  (made importable by scripts)
+from mjfn_jax.commands import ablation
 
 SHORT = ("--dataset=3db", "--epochs=2", "--batch_size=4", "--learning_rates", "0.01", "0.003")
 
@@ -34,7 +33,7 @@ def tiny_network(monkeypatch):
 def run(data_dir, out, *flags):
     flags = (*SHORT, f"--data_dir={data_dir}", f"--out={out}", *flags)
     with one_line():
-        ablation.main(tyro.cli(ablation.Ablation, args=[*map(str, flags)]))
+        tyro.cli(ablation.Ablation, args=[*map(str, flags)]).run()
 
 
 def test_every_network_is_scored_with_every_seed_and_learning_rate(data_dir, tmp_path, capsys):

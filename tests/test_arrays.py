@@ -8,8 +8,10 @@ from tiny import Tiny, three_databases
 
 import mjfn_jax
 from flow.errors import InputError
-from mjfn_jax import logs, metrics, models, sweep
+from mjfn_jax import models
 from mjfn_jax.folds import leave_one_subject_out
+from mjfn_jax.runs import sweep
+from mjfn_jax.scores import logs, metrics
 from mjfn_jax.train import Recipe
 
 SUBJECTS = [f"s{k // 4}" for k in range(12)]

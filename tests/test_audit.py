@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mjfn_jax import metrics
+from mjfn_jax.scores import metrics
 
 SMIC = np.array([70, 51, 43])
 """Clips of the classes (paper, Table 2)."""

@@ -16,8 +16,8 @@ import flow.build
 from flow import shards
 from flow.__main__ import main
 from flow.build import build
+from flow.disk.manifest import NAME
 from flow.errors import InputError
-from flow.manifest import NAME
 
 PIPELINE = ["--runner=DirectRunner", "--prism_location=none"]
 """Without a location the DirectRunner would look for Beam's Prism on the internet."""

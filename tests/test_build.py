@@ -21,9 +21,9 @@ from flow.__main__ import main
 from flow.build import Build, build
 from flow.color import flow_to_color
 from flow.databases import read
+from flow.disk.lock import hold
 from flow.errors import InputError
-from flow.frames import read_face
-from flow.lock import hold
+from flow.faces.frames import read_face
 from flow.tvl1 import tvl1
 
 RECORD = {"image", "flow", "label", "database", "subject", "clip", "onset", "apex", "offset", "box"}

@@ -15,8 +15,8 @@ from orbax.checkpoint import v1 as ocp
 
 import mjfn_jax
 from flow.errors import InputError, one_line
-from mjfn_jax import checkpoints
 from mjfn_jax.models import make
+from mjfn_jax.runs import checkpoints
 
 CONFIG = {"method": "mjfn-bbn", "num_jfms": 0, "epochs": 3, "folds": ["smic/s1"]}
 
@@ -223,8 +223,11 @@ for module in {modules}:
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
-        (("mjfn_jax", "mjfn_jax.results", "mjfn_jax.sweep", "mjfn_jax.data"), ("cv2",)),
-        (("flow", "flow.shards", "flow.manifest", "flow.lock"), ("cv2", "jax", "mjfn_jax")),
+        (("mjfn_jax", "mjfn_jax.runs.results", "mjfn_jax.runs.sweep", "mjfn_jax.data"), ("cv2",)),
+        (
+            ("flow", "flow.shards", "flow.disk.manifest", "flow.disk.lock"),
+            ("cv2", "jax", "mjfn_jax"),
+        ),
         (("flow.build", "flow.databases.check", "flow.synthetic"), ("jax", "mjfn_jax")),
     ],
 )

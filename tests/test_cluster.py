@@ -17,7 +17,7 @@ import pytest
 from test_sweep import CONFIG, FLOWS, FOLDS, HELD_OUT, MODEL, assert_same, damage, parameters
 
 from flow.errors import InputError
-from mjfn_jax import cluster, sweep
+from mjfn_jax.runs import cluster, sweep
 from mjfn_jax.train import Recipe
 
 RECIPE = Recipe(epochs=30, batch_size=4, learning_rate=0.01)

@@ -3,8 +3,8 @@
 import pytest
 from scripts import FLOWS, write_shards
 
-import datasets  # isort: skip  (made importable by scripts)
 from flow.errors import InputError
+from mjfn_jax.commands import datasets
 
 
 @pytest.fixture

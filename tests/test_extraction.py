@@ -9,12 +9,12 @@ import flow.features.extraction
 from flow.apex import find_apex
 from flow.clips import Clip
 from flow.errors import InputError
+from flow.faces.frames import read_face
 from flow.features.bi_woof import BiWoof, bi_woof
 from flow.features.extraction import extract
 from flow.features.lbp_top import LbpTop, lbp_top
 from flow.features.mdmo import Mdmo, atoms
 from flow.features.regions import facial_regions
-from flow.frames import read_face
 from flow.tvl1 import follow, tvl1
 
 

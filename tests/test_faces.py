@@ -6,7 +6,7 @@ import pytest
 from skimage.data import astronaut
 
 from flow.errors import InputError
-from flow.faces import ASPECT, find_face, read_boxes
+from flow.faces.detector import ASPECT, find_face, read_boxes
 
 HEADER = "database,subject,clip,left,top,width,height\n"
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from skimage.io import imread
 
-from mjfn_jax.figures import (
+from mjfn_jax.report.figures import (
     amplitude_figure,
     bands,
     bands_figure,

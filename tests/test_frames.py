@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flow.errors import InputError
-from flow.frames import read_face, read_grey
+from flow.faces.frames import read_face, read_grey
 
 
 def _texture(height, width, channels=()):

@@ -5,8 +5,8 @@ import scipy.sparse
 from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
-from mjfn_jax.models import graph_sc, svm
-from mjfn_jax.models.graph_sc import Dictionary, GraphSC, code, encoder, graph, learn
+from mjfn_jax.handcrafted import graph_sc, svm
+from mjfn_jax.handcrafted.graph_sc import Dictionary, GraphSC, code, encoder, graph, learn
 
 TINY = GraphSC(
     words=5, sparsities=(0.1,), smoothnesses=(0.2,), neighbours=2, frames=3, rounds=3, steps=10

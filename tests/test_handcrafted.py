@@ -11,12 +11,11 @@ import scripts
 import flow.features.extraction
 from flow.clips import Clip
 from flow.errors import InputError
-from flow.landmarks import LANDMARKS_HEADER
+from flow.faces.landmarks import LANDMARKS_HEADER
+from mjfn_jax.commands import table3
 from mjfn_jax.folds import leave_one_subject_out
-from mjfn_jax.models import graph_sc, svm
-
-import handcrafted  # isort: skip  (made importable by scripts)
-import table3  # isort: skip
+from mjfn_jax.handcrafted import graph_sc, svm
+from mjfn_jax.handcrafted import rows as handcrafted
 
 FLOWS = scripts.FLOWS
 KEYS = list(zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True))

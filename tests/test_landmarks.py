@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from flow.errors import InputError
-from flow.frames import read_face
-from flow.landmarks import on_face, read_landmarks
+from flow.faces.frames import read_face
+from flow.faces.landmarks import on_face, read_landmarks
 
 NAMES = [f"{axis}{point}" for point in range(68) for axis in ("x", "y")]
 HEADER = ",".join(["database", "subject", "clip", *NAMES])

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from flow import lock
+from flow.disk import lock
 from flow.errors import InputError
 
 HOLDER = """
 import sys, time
-from flow import lock
+from flow.disk import lock
 with lock.hold(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow.errors import InputError
-from mjfn_jax.logs import Prediction, read_log, write_log
+from mjfn_jax.scores.logs import Prediction, read_log, write_log
 
 FOLD = st.tuples(
     st.sampled_from(["smic", "casme2", "samm", "mmew"]),

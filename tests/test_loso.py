@@ -22,13 +22,12 @@ from orbax.checkpoint import v1 as ocp
 from tiny import Tiny
 
 import mjfn_jax
-from flow import manifest
+from flow.disk import manifest
 from flow.errors import one_line
-from mjfn_jax import checkpoints, models, train
-from mjfn_jax.logs import read_log
-
-import datasets  # isort: skip  (made importable by scripts)
-import loso  # isort: skip
+from mjfn_jax import models, train
+from mjfn_jax.commands import datasets, loso
+from mjfn_jax.runs import checkpoints
+from mjfn_jax.scores.logs import read_log
 
 FLOWS = scripts.FLOWS
 OWNERS = list(zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True))
@@ -51,7 +50,7 @@ def tiny_network():
 def run(*flags):
     """The script's own last lines, with these flags."""
     with one_line():
-        loso.main(tyro.cli(loso.Loso, args=[str(flag) for flag in flags]))
+        tyro.cli(loso.Loso, args=[str(flag) for flag in flags]).run()
 
 
 def refused(capsys, *flags):

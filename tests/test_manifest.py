@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from flow import manifest
+from flow.disk import manifest
 from flow.errors import InputError
 
 

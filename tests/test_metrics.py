@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from mjfn_jax import metrics
-from mjfn_jax.logs import Prediction
+from mjfn_jax.scores import metrics
+from mjfn_jax.scores.logs import Prediction
 
 CLASS = st.integers(0, 2)
 SAMPLES = st.lists(st.tuples(CLASS, CLASS, CLASS, st.integers(0, 4)), min_size=1, max_size=60)

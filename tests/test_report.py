@@ -18,13 +18,12 @@ from hypothesis import strategies as st
 
 from flow.clips import CLASSES
 from flow.errors import InputError, one_line
-from mjfn_jax import metrics
-from mjfn_jax.figures import bands
-from mjfn_jax.logs import Prediction
-
-import amplitude  # isort: skip  (made importable by scripts)
-import finished  # isort: skip
-import report  # isort: skip
+from mjfn_jax.commands.report import Report
+from mjfn_jax.report import amplitude, finished
+from mjfn_jax.report import page as report
+from mjfn_jax.report.figures import bands
+from mjfn_jax.scores import metrics
+from mjfn_jax.scores.logs import Prediction
 
 FLOWS = scripts.FLOWS
 KEYS = tuple(zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True))
@@ -122,7 +121,7 @@ def write(folder, name, content):
 def make(*folders, data_dir, out):
     flags = (*folders, f"--data_dir={data_dir}", f"--out={out}")
     with one_line():
-        report.main(tyro.cli(report.Report, args=[*map(str, flags)]))
+        tyro.cli(Report, args=[*map(str, flags)]).run()
     return out.read_text()
 
 
@@ -448,7 +447,7 @@ def test_a_folder_without_a_run_is_answered_with_the_commands_that_make_one(tmp_
     with pytest.raises(InputError, match=r"nothing: no finished run; .*loso\.py --out=.*table3"):
         finished.read(tmp_path / "nothing")
     with pytest.raises(InputError, match="give the folder of a run"):
-        report.main(report.Report(runs=()))
+        Report(runs=()).run()
 
 
 DAMAGED = {

@@ -187,6 +187,6 @@ def test_it_imports_neither_opencv_nor_jax():
     code = """
 import sys
 sys.modules["cv2"] = sys.modules["jax"] = None  # importing them fails
-import flow.shards, flow.manifest
+import flow.shards, flow.disk.manifest
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,8 +7,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from flow.errors import InputError
-from mjfn_jax.models import svm
-from mjfn_jax.models.svm import Svm, leave_one_subject_out
+from mjfn_jax.handcrafted import svm
+from mjfn_jax.handcrafted.svm import Svm, leave_one_subject_out
 
 FEW = Svm(costs=(0.1, 10.0), gammas=(1.0,), inner_folds=2)
 

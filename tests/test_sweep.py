@@ -15,8 +15,10 @@ import pytest
 from tiny import Tiny, three_databases
 
 from flow.errors import InputError
-from mjfn_jax import checkpoints, metrics, results, sweep, train
+from mjfn_jax import train
 from mjfn_jax.folds import Fold, leave_one_subject_out
+from mjfn_jax.runs import checkpoints, results, sweep
+from mjfn_jax.scores import metrics
 from mjfn_jax.train import Recipe
 
 MODEL = Tiny()

@@ -14,8 +14,9 @@ import numpy as np
 import openpyxl
 import pytest
 
-from flow import faces, synthetic
+from flow import synthetic
 from flow.errors import InputError
+from flow.faces import detector as faces
 from flow.synthetic import action_units, cast, identity, motion, portrait, stage, trees
 
 TINY = {"smic": {1: (1, 0, 1, 0)}, "casme2": {4: (0, 1, 0, 1)}, "samm": {32: (2, 0, 0, 0)}}

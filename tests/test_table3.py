@@ -16,14 +16,14 @@ from tiny import Tiny
 
 from flow.clips import Clip
 from flow.errors import one_line
-from mjfn_jax import metrics, models, sweep, train
+from mjfn_jax import models, train
+from mjfn_jax.commands import datasets, table3
 from mjfn_jax.folds import Fold
-from mjfn_jax.logs import Prediction
+from mjfn_jax.handcrafted import rows as handcrafted
 from mjfn_jax.models import Method
-
-import datasets  # isort: skip
-import handcrafted  # isort: skip  (made importable by scripts)
-import table3  # isort: skip
+from mjfn_jax.runs import sweep
+from mjfn_jax.scores import metrics
+from mjfn_jax.scores.logs import Prediction
 
 FLOWS = scripts.FLOWS
 SHORT = ("--dataset=3db", "--epochs=2")
@@ -81,7 +81,7 @@ def small_methods(tmp_path_factory):
 def run(data_dir, out, *flags):
     flags = (*SHORT, f"--data_dir={data_dir}", f"--source={data_dir}", f"--out={out}", *flags)
     with one_line():
-        table3.main(tyro.cli(table3.Table3, args=[*map(str, flags)]))
+        tyro.cli(table3.Table3, args=[*map(str, flags)]).run()
     return json.loads((out / "table3.json").read_text())
 
 

@@ -15,10 +15,10 @@ from tiny import Tiny
 
 import mjfn_jax
 from flow.errors import one_line
-from mjfn_jax import checkpoints, models, sweep
+from mjfn_jax import models
 from mjfn_jax import train as training
-
-import train as script  # isort: skip  (made importable by scripts)
+from mjfn_jax.commands import train as script
+from mjfn_jax.runs import checkpoints, sweep
 
 FLOWS = scripts.FLOWS
 SHORT = ("--dataset=3db", "--epochs=2", "--batch_size=4", "--learning_rate=0.01")
@@ -37,7 +37,7 @@ def tiny_network(monkeypatch):
 
 def run(*flags):
     with one_line():
-        script.main(tyro.cli(script.Train, args=[str(flag) for flag in flags]))
+        tyro.cli(script.Train, args=[str(flag) for flag in flags]).run()
 
 
 def refused(*flags):

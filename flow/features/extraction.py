@@ -18,13 +18,13 @@ from jaxtyping import Float, Float32
 from flow.apex import PRESET, find_apex
 from flow.clips import Box, Clip
 from flow.errors import InputError
-from flow.faces import find_face
+from flow.faces.detector import find_face
+from flow.faces.frames import SIZE, read_content, read_face, read_grey
+from flow.faces.landmarks import on_face
 from flow.features.bi_woof import BiWoof, bi_woof
 from flow.features.lbp_top import LbpTop, lbp_top
 from flow.features.mdmo import Mdmo, atoms
 from flow.features.regions import Regions, facial_regions
-from flow.frames import SIZE, read_content, read_face, read_grey
-from flow.landmarks import on_face
 from flow.tvl1 import describe_backend, follow, tvl1
 
 Method = LbpTop | BiWoof | Mdmo
@@ -57,7 +57,7 @@ def extract(
       cache: folder, made if it is not there.
       boxes: face boxes of clips that are not cropped to the face; without one, the face is
         looked for on the onset.
-      landmarks: for MDMO, 68 points on the onset frame, as `flow.landmarks.read_landmarks`
+      landmarks: for MDMO, 68 points on the onset frame, as `flow.faces.landmarks.read_landmarks`
         gives them; a clip without them gets the regions of the grid.
 
     Returns:

@@ -1,6 +1,6 @@
 """Sparse MDMO (Liu, Li, Lai, 2018): what is sparsely coded, frame by frame.
 
-The dictionary is learned in the training folds: `mjfn_jax.models.graph_sc`.
+The dictionary is learned in the training folds: `mjfn_jax.handcrafted.graph_sc`.
 """
 
 import numpy as np

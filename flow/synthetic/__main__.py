@@ -12,7 +12,7 @@ from flow.synthetic.stage import render
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Render:
     """Render stand-in databases: invented faces in the owners' own layouts."""
 
     out: pathlib.Path
@@ -24,13 +24,14 @@ class Settings:
     difficulty: float = 1.0
     """0 to 3: head drift, blinks, flicker, noise and stray action units."""
 
-
-def main() -> None:
-    settings = tyro.cli(Settings, prog="python -m flow.synthetic")
-    with one_line():
-        render(settings.out, settings.size, settings.seed, settings.difficulty)
-        print(f"stand-in databases in {settings.out}", file=sys.stderr)
+    def run(self) -> int:
+        """Render, and say where. Returns the exit status."""
+        render(self.out, self.size, self.seed, self.difficulty)
+        print(f"stand-in databases in {self.out}", file=sys.stderr)
+        return 0
 
 
 if __name__ == "__main__":
-    main()
+    command = tyro.cli(Render, prog="python -m flow.synthetic")
+    with one_line():
+        sys.exit(command.run())

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import tqdm
 
-from flow import lock
+from flow.disk import lock
 from flow.errors import InputError
 from flow.synthetic import trees
 from flow.synthetic.cast import SIZES, Plan, cast

@@ -1,6 +1,6 @@
 """Convolutions of MJFN by each lowering: what `mjfn_jax.layers` chooses between.
 
-    python experiments/benchmark.py layers --table=docs/benchmarks/layers.md
+    python -m experiments.benchmarks layers --table=docs/benchmarks/layers.md
 
 A layer's forward pass with both gradients, for F folds of 12 clips, in a loop inside one program,
 as in training. Conv 1 is measured as it is computed: 4 x 4 pixels to the depth, then 3 x 3.
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mjfn_jax import layers
-from mjfn_jax.hardware import hardware
+from mjfn_jax.runs.hardware import hardware
 
 BATCH = 12
 SHAPES = {
@@ -126,7 +126,7 @@ def _table(rows: list[dict], folds: int) -> str:
         f"{', '.join(machine['devices'])} ({machine['processor']}, {machine['cores']} cores), "
         f"jax {jax.__version__}. Made with",
         "",
-        f"    python experiments/benchmark.py layers --folds={folds} --table=FILE",
+        f"    python -m experiments.benchmarks layers --folds={folds} --table=FILE",
         "",
         f"| layer | {' | '.join(lowerings)} |",
         "|---|" + "---|" * len(lowerings),

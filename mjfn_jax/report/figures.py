@@ -26,7 +26,7 @@ def confusion_figure(parts: dict[str, dict], path: str | os.PathLike[str]) -> No
     number of clips. A class without a clip has an empty row.
 
     Args:
-      parts: what `mjfn_jax.metrics.score_parts` returns. If there is one database only, the
+      parts: what `mjfn_jax.scores.metrics.score_parts` returns. If there is one database only, the
         equal panel `pooled` is left out.
       path: the image file; its suffix chooses the format.
     """

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from finished import Guesses, Key, without_paths
 
 from flow.clips import CLASSES
 from flow.errors import InputError
 from flow.shards import Shards, open_shards
+from mjfn_jax.report.finished import Guesses, Key, without_paths
 
 DRAWS = 2000
 """Samples of subjects for the intervals."""
@@ -188,8 +188,8 @@ def brackets(interval: Iterable[float] | None) -> str:
 def _scores(confusions):
     """UF1, UAR and the recall of each class of confusion matrices [..., K, K]: [..., 2 + K].
 
-    As in `mjfn_jax.metrics`, a class without a clip is left out of the means; its own recall,
-    and every score where there is no clip at all, is NaN.
+    As in `mjfn_jax.scores.metrics`, a class without a clip is left out of the means; its own
+    recall, and every score where there is no clip at all, is NaN.
     """
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     actual, predicted = confusions.sum(-1), confusions.sum(-2)

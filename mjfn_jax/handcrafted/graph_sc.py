@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Bool, Float, Float32
 
-from mjfn_jax.models import svm
+from mjfn_jax.handcrafted import svm
 
 
 @dataclasses.dataclass(frozen=True)

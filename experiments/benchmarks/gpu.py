@@ -1,6 +1,6 @@
 """Everything that is to be checked and measured on a GPU, in one call of under ten minutes.
 
-    python experiments/benchmark_gpu.py OUT
+    python -m experiments.benchmarks.gpu OUT
 
 Needs JAX, Flax, Optax, jaxtyping and, for the peer, PyTorch; neither TFDS nor OpenCV. Each step
 is a process of its own and writes OUT/STEP.json when it is done, so that a call that is cut off
@@ -19,14 +19,14 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark_layers import SHAPES, Layers
-from benchmark_table import Table, noise
-from benchmark_train import Train
 
+from experiments.benchmarks.layers import SHAPES, Layers
+from experiments.benchmarks.table import Table, noise
+from experiments.benchmarks.train import Train
 from flow.color import flow_to_color
 from flow.tvl1 import Stream, tvl1
 from mjfn_jax import layers, models, train
-from mjfn_jax.hardware import hardware
+from mjfn_jax.runs.hardware import hardware
 
 SMALL = jax.default_backend() == "cpu"
 FOLDS = 2 if SMALL else 68
@@ -152,7 +152,7 @@ def main(out: pathlib.Path, only: str | None = None) -> None:
     if only is None:
         for name in steps(out):
             # A process that ends gives its memory back to the next one.
-            command = [sys.executable, __file__, str(out), name]
+            command = [sys.executable, "-m", __spec__.name, str(out), name]
             subprocess.run(command, check=False, env=os.environ | {_PREALLOCATE: "false"})
         return
     start = time.perf_counter()

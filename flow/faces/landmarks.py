@@ -6,10 +6,10 @@ import pathlib
 import numpy as np
 from jaxtyping import Float, Float64
 
-from flow.clip_table import KEYS, read_table
 from flow.clips import Box
 from flow.errors import InputError
-from flow.frames import SIZE
+from flow.faces.clip_table import KEYS, read_table
+from flow.faces.frames import SIZE
 
 COORDINATES = [f"{axis}{point}" for point in range(68) for axis in "xy"]
 """Names of the columns with the points of the iBUG scheme (Sagonas et al., 2013, "300 faces
@@ -57,7 +57,7 @@ def _number(cell: str, where: str) -> float:
 
 
 def on_face(landmarks: Float[np.ndarray, "68 2"], box: Box) -> Float[np.ndarray, "68 2"]:
-    """Landmarks of a frame on its face of 224x224, as `flow.frames.read_face` resizes it.
+    """Landmarks of a frame on its face of 224x224, as `flow.faces.frames.read_face` resizes it.
 
     Edges of the box become edges of the face, and these lie half a pixel outside the centres
     of the outermost pixels: x becomes (x − left + ½) · 224 / width − ½.

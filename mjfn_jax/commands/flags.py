@@ -4,11 +4,11 @@ import dataclasses
 import pathlib
 from typing import Any, Literal
 
-import datasets
 import jax
 
 from flow.errors import InputError
 from mjfn_jax import models, pretrained
+from mjfn_jax.commands import datasets
 from mjfn_jax.data import FlowImages
 from mjfn_jax.precision import Precision
 from mjfn_jax.train import Recipe
@@ -108,7 +108,7 @@ class Sharing:
     """How many of this machine's devices share the folds."""
 
     def options(self) -> dict[str, Any]:
-        """The arguments of `mjfn_jax.sweep.run_together`.
+        """The arguments of `mjfn_jax.runs.sweep.run_together`.
 
         Raises:
           InputError: a number is not positive, or there are fewer devices.

@@ -7,7 +7,6 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-import jax
 import tqdm
 
 from flow.errors import InputError, one_line
@@ -23,7 +22,7 @@ def script() -> Iterator[None]:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("jax").setLevel(logging.WARNING)
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "mjfn-jax"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(home) / "mjfn-jax"))
     with one_line():
         yield
 

@@ -1,7 +1,7 @@
 """Speed and error of TV-L1: OpenCV, the JAX program, and the streaming presets.
 
-    python experiments/benchmark.py flow --quick --json=flow.json
-    python experiments/benchmark.py flow --plot=flow.png
+    python -m experiments.benchmarks flow --quick --json=flow.json
+    python -m experiments.benchmarks flow --plot=flow.png
 
 Frames and true motion are stand-ins (`flow.synthetic`), resized to 224x224. One-core figures
 come from a process that is held on one core, and count its processor time: other work on the

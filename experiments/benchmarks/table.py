@@ -1,6 +1,6 @@
 """The learned rows of Table 3: steps a second, and from them what the whole table would take.
 
-    python experiments/benchmark.py table --json=table.json
+    python -m experiments.benchmarks table --json=table.json
 
 Each method trains epochs of noise in the paper's number of folds, or in as many as the memory
 holds. The rest is multiplied: an estimate, and named as one.

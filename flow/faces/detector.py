@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from flow.clip_table import KEYS, read_table
 from flow.clips import Box
 from flow.errors import InputError
+from flow.faces.clip_table import KEYS, read_table
 
 ASPECT = 280 / 340
 """Width over height of a face box: that of CASME II's own crops, about 280x340 pixels."""

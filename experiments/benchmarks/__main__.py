@@ -1,11 +1,11 @@
 """What the road from frames to scores costs on this machine.
 
-    python experiments/benchmark.py stand_ins --size=full
-    python experiments/benchmark.py build --source=DIR
-    python experiments/benchmark.py layers --table=FILE
-    python experiments/benchmark.py train --quick
-    python experiments/benchmark.py table
-    python experiments/benchmark.py flow --quick
+    python -m experiments.benchmarks stand_ins --size=full
+    python -m experiments.benchmarks build --source=DIR
+    python -m experiments.benchmarks layers --table=FILE
+    python -m experiments.benchmarks train --quick
+    python -m experiments.benchmarks table
+    python -m experiments.benchmarks flow --quick
 
 Each prints one JSON object, or writes it to `--json=FILE`. The figures in the README were made
 with it.
@@ -22,19 +22,19 @@ from typing import Literal
 import cv2
 import numpy as np
 import tyro
-from benchmark_flow import Flow
-from benchmark_layers import Layers
-from benchmark_table import Table
-from benchmark_train import Train
-from console import script
 
+from experiments.benchmarks.flow import Flow
+from experiments.benchmarks.layers import Layers
+from experiments.benchmarks.table import Table
+from experiments.benchmarks.train import Train
 from flow.build import build
 from flow.databases import read
-from flow.faces import read_boxes
-from flow.frames import read_face
+from flow.faces.detector import read_boxes
+from flow.faces.frames import read_face
 from flow.synthetic import render
 from flow.tvl1 import resolve_backend
-from mjfn_jax.hardware import hardware
+from mjfn_jax.commands.console import script
+from mjfn_jax.runs.hardware import hardware
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Training MJFN: clips a second of the sweep, and of what a user would take instead.
 
-    python experiments/benchmark.py train --quick --json=train.json
-    python experiments/benchmark.py train --plot=train.png
+    python -m experiments.benchmarks train --quick --json=train.json
+    python -m experiments.benchmarks train --plot=train.png
 
 The ways, each in a process of its own, measured in turn:
 
@@ -124,7 +124,7 @@ class _Worker:
 
     def __init__(self, way: str, folds: int, steps: int, precision: str, limit: float):
         environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        command = [sys.executable, __file__, way, str(folds), str(steps), precision]
+        command = [sys.executable, "-m", __name__, way, str(folds), str(steps), precision]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -158,11 +158,11 @@ def work(way: str, folds: int, steps: int, precision: Precision) -> None:
     """What a worker does."""
     if way == "torch":
         try:
-            import benchmark_torch
+            from experiments.benchmarks import torch_peer
         except ImportError:
             print(json.dumps({"not_measured": "torch is not installed"}), flush=True)
             return
-        turn, peak = benchmark_torch.prepare(steps, precision)
+        turn, peak = torch_peer.prepare(steps, precision)
     else:
         turn, peak = _prepare(way, folds, steps, train.Recipe(precision=precision))
     start = time.perf_counter()

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from orbax.checkpoint import v1 as ocp
 
-from flow import manifest
+from flow.disk import manifest
 from flow.errors import InputError
 from mjfn_jax import models, train
 from mjfn_jax.models.method import checked

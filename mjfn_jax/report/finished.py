@@ -7,13 +7,14 @@ import pathlib
 import re
 from typing import Any
 
-import ablation
 import numpy as np
-from table3 import PAPER
 
 from flow.clips import CLASSES
 from flow.errors import InputError
-from mjfn_jax import figures, models
+from mjfn_jax import models
+from mjfn_jax.commands import ablation
+from mjfn_jax.commands.table3 import PAPER
+from mjfn_jax.report import figures
 
 MEASURES = ("uf1", "uar")
 

@@ -10,16 +10,16 @@ import numpy as np
 
 from flow.databases import read
 from flow.errors import InputError
-from flow.faces import read_boxes
+from flow.faces.detector import read_boxes
+from flow.faces.landmarks import read_landmarks
 from flow.features.bi_woof import BiWoof
 from flow.features.extraction import Key, Method, extract
 from flow.features.lbp_top import LbpTop
 from flow.features.mdmo import Mdmo, mdmo
 from flow.features.sparse_mdmo import atomic_features
-from flow.landmarks import read_landmarks
 from mjfn_jax.data import FlowImages
-from mjfn_jax.logs import Prediction
-from mjfn_jax.models import graph_sc, svm
+from mjfn_jax.handcrafted import graph_sc, svm
+from mjfn_jax.scores.logs import Prediction
 
 TITLES = {
     "lbp-top": "LBP-TOP",
@@ -54,7 +54,7 @@ def predict(
     """Predictions of all clips by leave-one-subject-out, and what else the row says.
 
     Face boxes are those of `source/face_boxes.csv`, landmarks of MDMO and Sparse MDMO those of
-    `source/landmarks.csv` (`flow.landmarks.read_landmarks`), where these files are there.
+    `source/landmarks.csv` (`flow.faces.landmarks.read_landmarks`), where these files are there.
 
     Args:
       name: a key of `TITLES`.

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int, Integer, Shaped
 
 from flow.clips import CLASSES
-from mjfn_jax.logs import Prediction
+from mjfn_jax.scores.logs import Prediction
 
 _MEASURES = ("uf1", "uar", "accuracy")
 

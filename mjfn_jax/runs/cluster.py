@@ -23,7 +23,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from flow.errors import InputError
-from mjfn_jax import sweep, train
+from mjfn_jax import train
+from mjfn_jax.runs import sweep
 from mjfn_jax.data import FlowImages
 from mjfn_jax.folds import Fold
 from mjfn_jax.models.method import Method
@@ -45,7 +46,7 @@ def run(
     on_epoch: Callable[[int, float], None] = lambda done, loss: None,
     pretrained: Any = None,
 ) -> list[sweep.FoldResult]:
-    """Train the folds on a Ray cluster; otherwise as :func:`mjfn_jax.sweep.run`.
+    """Train the folds on a Ray cluster; otherwise as :func:`mjfn_jax.runs.sweep.run`.
 
     The folds are split into equal parts, one for each GPU of the cluster, or, where there is no
     GPU, one for each eighth of a machine's cores. How many folds of a part are trained at a time

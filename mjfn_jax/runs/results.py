@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from mjfn_jax import metrics
+from mjfn_jax.scores import metrics
 from mjfn_jax.data import FlowImages
-from mjfn_jax.figures import confusion_figure, curves_figure
-from mjfn_jax.hardware import hardware
-from mjfn_jax.logs import write_log
-from mjfn_jax.sweep import FoldResult
+from mjfn_jax.report.figures import confusion_figure, curves_figure
+from mjfn_jax.runs.hardware import hardware
+from mjfn_jax.scores.logs import write_log
+from mjfn_jax.runs.sweep import FoldResult
 
 _PACKAGES = ("mjfn-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -35,7 +35,7 @@ def summarise(
 
     Returns:
       `configuration`, `versions`, `hardware`, `seconds`, `scores` and `majority` (`pooled` and
-      each part, see :func:`mjfn_jax.metrics.score_parts`), `failed` (fold and epoch),
+      each part, see :func:`mjfn_jax.scores.metrics.score_parts`), `failed` (fold and epoch),
       `predictions` and `history` (loss and accuracy by fold). `scores` and `majority` are None
       if a fold failed: scores without its clips would be those of another test set.
     """

@@ -27,10 +27,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from flow.errors import InputError
-from mjfn_jax import checkpoints, train
+from mjfn_jax import train
+from mjfn_jax.runs import checkpoints
 from mjfn_jax.data import FlowImages
 from mjfn_jax.folds import Fold
-from mjfn_jax.logs import Prediction
+from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.models.method import Method
 
 

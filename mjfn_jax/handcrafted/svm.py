@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 
 from flow.clips import CLASSES
 from flow.errors import InputError
-from mjfn_jax import metrics
+from mjfn_jax.scores import metrics
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What the road from frames to scores costs: `python -m experiments.benchmarks train --quick`."""

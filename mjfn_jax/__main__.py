@@ -1,0 +1,22 @@
+"""The command `mjfn`: `mjfn VERB --help` says what a verb takes."""
+
+import sys
+
+from mjfn_jax.commands import COMMANDS, run
+
+
+def main() -> None:
+    """Run the verb that the command line names."""
+    verb, *arguments = sys.argv[1:] or ["--help"]
+    if verb in COMMANDS:
+        run(verb, arguments)
+    lines = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
+    usage = "\n".join(["usage: mjfn VERB [--help] …", "", *lines])
+    if verb in ("--help", "-h"):
+        print(usage)
+        return
+    sys.exit(f"error: no verb {verb}\n{usage}")
+
+
+if __name__ == "__main__":
+    main()

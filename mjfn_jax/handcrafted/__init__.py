@@ -1,0 +1,1 @@
+"""Methods without a network: features of a clip, then an SVM."""

@@ -1,0 +1,1 @@
+"""One page of finished runs, with its figures and tables."""

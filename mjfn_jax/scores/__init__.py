@@ -1,0 +1,1 @@
+"""Scores of leave-one-subject-out predictions, their intervals and comparisons."""
