@@ -1,21 +1,23 @@
 """Leave-one-subject-out on arrays, for flow that was computed elsewhere."""
 
-import dataclasses
 import os
 import pathlib
 import tempfile
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jaxtyping import Integer
 
+from flow.disk.lock import hold
 from flow.errors import InputError
 from mjfn_jax import folds, models
-from mjfn_jax.data import FlowImages
-from mjfn_jax.models.method import checked
-from mjfn_jax.runs import sweep
+from mjfn_jax.data import Dataset
+from mjfn_jax.inputs import checked
+from mjfn_jax.precision import Precision
+from mjfn_jax.runs import loso, sweep
+from mjfn_jax.runs.chunk import OnEpoch, silent
 from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.train import Recipe
 
@@ -26,57 +28,127 @@ def leave_one_subject_out(
     labels: Integer[np.ndarray, " N"],
     subjects: Sequence[str],
     databases: Sequence[str] | None = None,
+    clips: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
-    **recipe: int | float,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    precision: Precision = "highest",
+    held_out: str = "all",
+    fold_chunk: int | None = None,
+    devices: Literal["all"] | int = "all",
+    on_epoch: OnEpoch = silent,
 ) -> list[Prediction]:
     """Train a network for each subject, without that subject, and predict the subject's clips.
 
+    It is what `experiments/loso.py` does, for clips that are in memory:
+
+    >>> import numpy as np, mjfn_jax
+    >>> draw = np.random.default_rng(0)
+    >>> flows = draw.normal(size=(6, 28, 28, 3)).astype(np.float32)
+    >>> predictions = mjfn_jax.leave_one_subject_out(
+    ...     "ststnet", flows, np.array([0, 1, 2, 0, 1, 2]), ["a", "a", "a", "b", "b", "b"], epochs=1
+    ... )
+    >>> [prediction.subject for prediction in predictions]
+    ['a', 'a', 'a', 'b', 'b', 'b']
+
     Args:
-      method: a key of `mjfn_jax.models.METHODS`: `ststnet`, `off-apexnet`, `mjfn`, ...
+      method: a key of `mjfn_jax.models.NETWORKS`: `ststnet`, `off-apexnet`, `mjfn`, ...
       inputs: what it takes: u, v and optical strain, float32 `[N, 28, 28, 3]`, colour images
-        of the flow, uint8 `[N, 224, 224, 3]`, or another of `mjfn_jax.models.method.EXAMPLES`.
+        of the flow, uint8 `[N, 224, 224, 3]`, or another of `mjfn_jax.inputs.KINDS`.
       labels: 0 negative, 1 positive, 2 surprise.
       subjects: whose clip it is.
-      databases: of each clip, `smic`, `casme2` or `samm`; without them all are `casme2`. The same
-        subject in two databases is two people.
-      out: folder for checkpoints; the same call with it continues a stopped one. Without it
-        nothing is kept.
-      recipe: `epochs`, `batch_size`, `learning_rate`, `seed`, `precision`, where they are not to
-        be the method's own.
+      databases: of each clip; without them all are `casme2`. The same subject in two databases is
+        two people.
+      clips: names, no two alike for a subject; without them the clips' places.
+      groups: what is held out together, where that is more than one subject: 5 groups are 5
+        trainings in the place of one for each subject. A subject is in one group only.
+      out: folder for checkpoints; the same call with it continues a stopped one, another is
+        refused. Without it nothing is kept.
+      settings: of the method, where they are not to be its own: `{"num_jfms": 2}`.
+      epochs, batch_size, learning_rate: where they are not to be the method's own.
+      seed: addresses the initial weights, the order of the clips, and dropout.
+      precision: of the products in training.
+      held_out: `all`, or the subjects (or groups) to hold out, with commas between.
+      fold_chunk: folds trained at a time; None takes as many as the memory holds.
+      devices: how many of this machine's devices share the folds.
+      on_epoch: called in training, see `mjfn_jax.runs.chunk.OnEpoch`: for a bar, or a line.
 
     Returns:
-      A prediction for each clip, in the order of `inputs`; the clips are named by their place.
-      `mjfn_jax.scores.logs.write_log` writes them, `mjfn_jax.scores.metrics.score_parts` scores
+      A prediction for each clip that was held out, in the order of `inputs`.
+      `mjfn_jax.scores.logs.write_log` writes them, `mjfn_jax.scores.parts.score_parts` scores
       them.
 
     Raises:
-      InputError: an unknown method, arrays that do not fit it or each other, fewer than two
-        subjects, or folds whose loss is not finite.
+      InputError: an unknown method or setting, arrays that do not fit it or each other, a value
+        that is not finite, fewer than two subjects, an `out` of another run, or folds whose loss
+        is not finite.
     """
-    if method not in models.METHODS:
-        raise InputError(f"no method {method}; choose one of {', '.join(models.METHODS)}")
-    learner = models.METHODS[method]
-    inputs = checked(learner, inputs, "N")
-    databases = ["casme2"] * len(labels) if databases is None else databases
-    lengths = [len(part) for part in (*jax.tree.leaves(inputs), labels, subjects, databases)]
-    if len(set(lengths)) > 1:
-        raise InputError(f"inputs, labels, subjects and databases differ in length: {lengths}")
-    if not set(np.unique(labels)) <= {0, 1, 2}:
-        raise InputError(f"labels are 0, 1 or 2, not {sorted(set(np.unique(labels)))}")
-    own = Recipe(learner.epochs, learner.batch_size, learner.learning_rate)
-    settings = dataclasses.replace(own, **recipe)
-    names = tuple(str(place) for place in range(len(labels)))
-    clips = FlowImages(
-        inputs, np.asarray(labels, int), tuple(databases), tuple(map(str, subjects)), names, {}
+    network = models.make(method, **(settings or {}))
+    dataset = _dataset(network, inputs, labels, subjects, databases, clips)
+    split = loso.SPLIT
+    if groups is None:
+        every_fold, masks = folds.leave_one_subject_out(dataset.databases, dataset.subjects)
+    else:
+        every_fold, masks = folds.leave_one_group_out(
+            list(map(str, groups)), dataset.people.tolist()
+        )
+        split = "leave-one-group-out"
+    chosen = folds.choose(every_fold, held_out)
+    recipe = Recipe(
+        network.epochs if epochs is None else epochs,
+        network.batch_size if batch_size is None else batch_size,
+        precision,
     )
-    every_fold, held_out = folds.leave_one_subject_out(clips.databases, clips.subjects)
-    config = {"method": method, "num_jfms": None, **dataclasses.asdict(settings)}
+    rate = network.learning_rate if learning_rate is None else learning_rate
     with tempfile.TemporaryDirectory() as nowhere:
-        home = pathlib.Path(out or nowhere)
-        sweep.claim(home, config)
-        done = sweep.run(learner, clips, every_fold, held_out, settings, home, config)
+        home = pathlib.Path(nowhere if out is None else out)
+        with hold(home):
+            _, done = loso.run(
+                method, network, dataset, "arrays", chosen, masks, home, recipe, seed, rate,
+                split=split, on_epoch=on_epoch, **sweep.sharing(fold_chunk, devices),
+            )  # fmt: skip
     failed = [result.fold.name for result in done if result.failed_at is not None]
     if failed:
         raise InputError(f"the loss of {', '.join(failed)} is not finite: lower learning_rate")
+    places = {key: place for place, key in enumerate(dataset.keys)}
     predictions = [prediction for result in done for prediction in result.predictions]
-    return sorted(predictions, key=lambda prediction: int(prediction.clip))
+    return sorted(predictions, key=lambda p: places[p.database, p.subject, p.clip])
+
+
+def _dataset(network, inputs, labels, subjects, databases, clips) -> Dataset:
+    """The arrays as clips, after all of them are checked."""
+    inputs = checked(network.takes, inputs, "N", network.title)
+    labels = np.asarray(labels)
+    databases = ["casme2"] * len(labels) if databases is None else list(map(str, databases))
+    clips = range(len(labels)) if clips is None else clips
+    parts = {
+        "inputs": jax.tree.leaves(inputs)[0],
+        "labels": labels,
+        "subjects": subjects,
+        "databases": databases,
+        "clips": clips,
+    }
+    lengths = [len(part) for part in (*jax.tree.leaves(inputs)[1:], *parts.values())]
+    if len(set(lengths)) > 1:
+        raise InputError(f"{', '.join(parts)} differ in length: {lengths}")
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not set(labels.tolist()) <= {0, 1, 2}:
+        raise InputError(f"labels are 0, 1 or 2, not {sorted(set(labels.ravel().tolist()))}")
+    names = tuple(map(str, subjects)), tuple(map(str, clips))
+    dataset = Dataset(inputs, labels.astype(int), tuple(databases), *names, {})
+    for name in dict.fromkeys(databases):
+        if name == "pooled" or "/" in name:
+            raise InputError(f"databases: {name!r} cannot be a database's name: take another")
+    if any("" in key for key in dataset.keys):
+        raise InputError("databases, subjects, clips: a name is empty: give it one")
+    seen: set[tuple[str, str, str]] = set()
+    for key in dataset.keys:
+        if key in seen:
+            raise InputError(f"clips: {'/'.join(key)} is there twice: give each its own name")
+        seen.add(key)
+    dataset.check()
+    return dataset

@@ -53,6 +53,34 @@ def leave_one_subject_out(
     return folds, held_out
 
 
+def leave_one_group_out(
+    groups: Sequence[str], people: Sequence[str]
+) -> tuple[tuple[Fold, ...], Bool[np.ndarray, "F N"]]:
+    """One fold for every group of subjects.
+
+    Args:
+      groups: group of each of the N clips.
+      people: the subject of each clip, by a name that is unique in all databases.
+
+    Returns:
+      As :func:`leave_one_subject_out`; the folds are called `group/NAME`.
+
+    Raises:
+      InputError: the lengths differ, a subject is in two groups, or there are fewer than two
+        groups.
+    """
+    if len(groups) != len(people):
+        raise InputError(f"groups: {len(groups)} for {len(people)} clips: give each clip one")
+    of_person: dict[str, str] = {}
+    for group, person in zip(groups, people, strict=True):
+        if of_person.setdefault(person, group) != group:
+            raise InputError(
+                f"groups: subject {person} is in {of_person[person]} and in {group}: a fold would "
+                "be tested on a subject that trained it"
+            )
+    return leave_one_subject_out(["group"] * len(groups), groups)
+
+
 def choose(folds: Sequence[Fold], names: str) -> tuple[Fold, ...]:
     """The folds that `--folds` names, in the dataset's order.
 

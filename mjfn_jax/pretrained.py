@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from flow.errors import InputError
 from mjfn_jax import train
-from mjfn_jax.models import METHODS, Method
+from mjfn_jax.models import NETWORKS, Network
 
 TRUNK = "trunk"
 """The name of the residual trunk in a method's variables."""
@@ -34,7 +34,7 @@ _LEAVES = {
 """torchvision's names for what a layer holds."""
 
 
-def load(path: str | os.PathLike[str], method: Method) -> dict[str, Any]:
+def load(path: str | os.PathLike[str], method: Network) -> dict[str, Any]:
     """Read the weights of a method's trunk.
 
     Args:
@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str], method: Method) -> dict[str, Any]:
         if names[0] == TRUNK
     }
     if not trunk:
-        having = [each.title for each in METHODS.values() if each.starts_from]
+        having = [each.title for each in NETWORKS.values() if each.starts_from]
         raise InputError(
             f"{path}: {method.title} has no trunk to load weights into; those with one are "
             f"{', '.join(having)}"

@@ -10,7 +10,7 @@ a fold has the same result alone, among all folds, and after a resumed run.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,26 +18,34 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Integer, Key, PyTree, Shaped
 
+from flow.errors import InputError
 from mjfn_jax import layers, precision
-from mjfn_jax.models.method import EXAMPLES, Method
+from mjfn_jax.inputs import KINDS
+from mjfn_jax.models.network import Network
 from mjfn_jax.precision import Precision
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained (paper, Sec. 4.3). The last epoch is the one that is scored."""
+    """How networks are trained together (paper, Sec. 4.3). The last epoch is the one that is
+    scored. Seed and learning rate may differ from one to another: :class:`Runs`."""
 
     epochs: int = 300
     """Passes over a fold's training clips."""
     batch_size: int = 12
     """Clips a step."""
-    learning_rate: float = 1e-4
-    """Adam's learning rate."""
-    seed: int = 0
-    """Addresses the initial weights, the order of the clips, and dropout."""
     precision: Precision = "highest"
     """Of the products in training: float32, TF32 or bfloat16. A CPU has no TF32 and rounds the
     operands as a GPU would, which is slow. Parameters, Adam and predictions are float32."""
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise InputError(f"{name}={value!r}: name a whole number from 1 on")
+        if self.precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise InputError(f"precision={self.precision!r}: choose one of {known}")
 
 
 class Runs(NamedTuple):
@@ -46,16 +54,30 @@ class Runs(NamedTuple):
     folds: Integer[Array, "*F"]
     """Indices, `Fold.index`."""
     seeds: Integer[Array, "*F"]
+    """A seed addresses the initial weights, the order of the clips, and dropout."""
     learning_rates: Float[Array, "*F"]
+    """Of the method's optimiser."""
 
 
-def runs_of(recipe: Recipe, folds: Integer[np.ndarray, " F"]) -> Runs:
-    """These folds, all with the recipe's own seed and learning rate."""
+def runs_of(folds: Integer[np.ndarray, " F"], seed: int = 0, learning_rate: float = 1e-4) -> Runs:
+    """These folds, all with the same seed and learning rate, which :func:`check_trial` has seen."""
     return Runs(
         jnp.asarray(folds, jnp.uint32),
-        jnp.full(len(folds), recipe.seed % 2**32, jnp.uint32),
-        jnp.full(len(folds), recipe.learning_rate, jnp.float32),
+        jnp.full(len(folds), seed, jnp.uint32),
+        jnp.full(len(folds), learning_rate, jnp.float32),
     )
+
+
+def check_trial(seed: Any, learning_rate: Any) -> None:
+    """Check what one training may have of its own.
+
+    Raises:
+      InputError: the seed is not in [0, 2³²), or the rate is not positive and finite.
+    """
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r}: name a whole number from 0 to {2**32 - 1}")
+    if not (isinstance(learning_rate, float | int) and 0 < learning_rate < float("inf")):
+        raise InputError(f"learning_rate={learning_rate!r}: name a positive number")
 
 
 class Clips(NamedTuple):
@@ -93,7 +115,7 @@ def steps_per_epoch(held_out: Bool[np.ndarray, "F N"], batch_size: int) -> int:
     return -(-int((~held_out).sum(1).max()) // batch_size)
 
 
-def init(method: Method, runs: Runs, pretrained: Any = None) -> State:
+def init(method: Network, runs: Runs, pretrained: Any = None) -> State:
     """Fresh states of F folds: the weights are addressed by seed and fold.
 
     `pretrained` holds collections of variables, as `mjfn_jax.pretrained.load` gives them: these
@@ -114,7 +136,7 @@ def init(method: Method, runs: Runs, pretrained: Any = None) -> State:
 
 
 @functools.cache
-def _compiled_init(method: Method):
+def _compiled_init(method: Network):
     def init_fold(run):
         key = jax.random.fold_in(_fold_key(run), 0)
         variables = init_variables(method, key)
@@ -124,15 +146,15 @@ def _compiled_init(method: Method):
     return jax.jit(jax.vmap(init_fold))
 
 
-def init_variables(method: Method, key: Key[Array, ""]) -> dict[str, Any]:
+def init_variables(method: Network, key: Key[Array, ""]) -> dict[str, Any]:
     """A network's variables before training: its parameters and its other collections."""
-    example = EXAMPLES[method.takes]
+    example = KINDS[method.takes].example
     zeros = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), example)
     return dict(method.init(key, zeros))
 
 
 def train_epoch(
-    method: Method,
+    method: Network,
     recipe: Recipe,
     steps: int,
     state: State,
@@ -163,7 +185,7 @@ def train_epoch(
 
 @functools.cache
 def _compiled_epoch(
-    method: Method, batch_size: int, exactness: Precision, steps: int, devices: int
+    method: Network, batch_size: int, exactness: Precision, steps: int, devices: int
 ):
     def all_folds(state, runs, held_out, clips, epoch):
         def one_fold(state, run, held_out):
@@ -193,9 +215,9 @@ def _compiled_epoch(
     return jax.jit(all_folds, donate_argnums=0)
 
 
-def fold_bytes(method: Method, recipe: Recipe, steps: int, clips: Clips) -> int:
+def fold_bytes(method: Network, recipe: Recipe, steps: int, clips: Clips) -> int:
     """Memory that XLA reserves to train one fold for one epoch, without the clips themselves."""
-    run = runs_of(recipe, np.zeros(1, int))
+    run = runs_of(np.zeros(1, int))
     program = _compiled_epoch(method, recipe.batch_size, recipe.precision, steps, 1).lower(
         jax.eval_shape(lambda: init(method, run)),
         run,
@@ -308,7 +330,7 @@ def _plan_epoch(
 
 
 def predict(
-    method: Method,
+    method: Network,
     variables: Any,
     inputs: PyTree[Shaped[np.ndarray, "F T ..."]],
     batch_size: int,
@@ -331,7 +353,7 @@ def predict(
 
 
 @functools.cache
-def _compiled_predict(method: Method):
+def _compiled_predict(method: Network):
     """Log-probabilities `[F, B, K]`. A CPU takes one fold after another, see `layers.plain`."""
     if jax.default_backend() != "cpu":
         return jax.jit(jax.vmap(functools.partial(log_probabilities, method)))
@@ -349,7 +371,7 @@ def _compiled_predict(method: Method):
 
 
 def log_probabilities(
-    method: Method, variables: Any, inputs: PyTree[Shaped[Array, "B ..."]]
+    method: Network, variables: Any, inputs: PyTree[Shaped[Array, "B ..."]]
 ) -> Float[Array, "B K"]:
     """A trained network's log-probabilities, in float32; on a CPU not for loops or a fold axis."""
     with precision.compute("highest"), layers.plain():

@@ -18,7 +18,7 @@ from flow.errors import InputError, one_line
 from mjfn_jax.models import make
 from mjfn_jax.runs import checkpoints
 
-CONFIG = {"method": "mjfn-bbn", "num_jfms": 0, "epochs": 3, "folds": ["smic/s1"]}
+CONFIG = {"method": {"name": "mjfn-bbn", "settings": {"num_classes": 3, "num_jfms": 0}}}
 
 
 def tree(seed=0):

@@ -24,9 +24,10 @@ from tiny import Tiny
 import mjfn_jax
 from flow.disk import manifest
 from flow.errors import one_line
-from mjfn_jax import models, train
+from mjfn_jax import methods, train
 from mjfn_jax.commands import datasets, loso
 from mjfn_jax.runs import checkpoints
+from mjfn_jax.runs.identity import code_digest
 from mjfn_jax.scores.logs import read_log
 
 FLOWS = scripts.FLOWS
@@ -43,7 +44,7 @@ def data_dir(tmp_path_factory):
 def tiny_network():
     """A network of two layers in the place of each method's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "make", lambda method, num_jfms=None: Tiny())
+        patch.setitem(methods.METHODS, "mjfn", Tiny())
         yield
 
 
@@ -74,7 +75,7 @@ def whole(tmp_path_factory, data_dir):
 def test_a_run_leaves_its_results_figures_log_and_a_checkpoint_of_every_fold(whole):
     out, _ = whole
     assert {path.name for path in out.iterdir()} == {
-        *(".lock", "config.json", "folds", "predictions.log"),
+        *(".lock", "identity.json", "folds", "predictions.log"),
         *("results.json", "confusion.png", "curves.png"),
     }
     assert {path.name for path in (out / "folds").iterdir()} == {
@@ -84,6 +85,7 @@ def test_a_run_leaves_its_results_figures_log_and_a_checkpoint_of_every_fold(who
         assert "fold.json" in manifest.check(folder)
         config = checkpoints.config_of(folder)
         assert config["fold"].replace("/", "_") == folder.name
+        assert config["method"]["name"] == "mjfn"
         assert ocp.load(folder)["params"]["Dense_1"]["kernel"].shape == (8, 3)
     for name in ("confusion.png", "curves.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
@@ -91,19 +93,32 @@ def test_a_run_leaves_its_results_figures_log_and_a_checkpoint_of_every_fold(who
 
 def test_results_hold_configuration_scores_and_every_clips_prediction(whole):
     _, results = whole
-    config = results["configuration"]
-    assert config == {
-        "dataset": "3db",
-        "method": "mjfn",
-        "num_jfms": 3,
+    identity = results["identity"]
+    settings = {"dropout": 0.5, "num_jfms": 3, "fusion": "softmax"}
+    code = code_digest(Tiny, learned=True)
+    method = {"name": "mjfn", "title": "Tiny", "settings": settings, "code": code}
+    assert identity["method"] == method
+    assert identity["recipe"] == {
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 0.01,
         "seed": 0,
         "precision": "highest",
-        "folds": list(dict.fromkeys(f"{d}/{s}" for d, s, _ in OWNERS)),
-        "fingerprints": {name: f"of {name}" for name in ("casme2", "samm", "smic")},
+        "pretrained": None,
     }
+    assert identity["data"] == {
+        "dataset": "3db",
+        "takes": "image",
+        "clips": len(OWNERS),
+        "content": FLOWS.digest(),
+        "databases": {n: {"fingerprint": f"of {n}"} for n in ("casme2", "samm", "smic")},
+    }
+    assert identity["protocol"] == {
+        "split": "leave-one-subject-out",
+        "held_out": list(dict.fromkeys(f"{d}/{s}" for d, s, _ in OWNERS)),
+    }
+    assert identity["versions"]["jax"] == jax.__version__
+    assert identity["device"] == "cpu"
     assert {"jax", "flax", "python", "mjfn-jax"} <= results["versions"].keys()
     assert results["hardware"]["devices"]
     assert results["seconds"] > 0
@@ -142,7 +157,7 @@ def test_the_same_command_reads_a_finished_run_and_shows_its_table(
     monkeypatch.setattr(train, "train_epoch", None)
     run(*SHORT, f"--data_dir={data_dir}", f"--out={out}")
     again = json.loads((out / "results.json").read_text())
-    assert again | {"seconds": 0} == results | {"seconds": 0}
+    assert again == results
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in printed] == [
         *("part", "pooled", "casme2", "samm", "smic", "majority", "written")
@@ -154,7 +169,7 @@ def test_folds_chosen_by_name_are_those_of_the_whole_run(whole, data_dir, tmp_pa
     out = tmp_path / "out"
     run(*SHORT, f"--data_dir={data_dir}", f"--out={out}", "--folds=samm/6, s1")
     some = json.loads((out / "results.json").read_text())
-    assert some["configuration"]["folds"] == ["samm/6", "smic/s1"]
+    assert some["identity"]["protocol"]["held_out"] == ["samm/6", "smic/s1"]
     assert some["predictions"] == [
         p for p in whole[1]["predictions"] if p["subject"] in ("6", "s1")
     ]
@@ -177,28 +192,46 @@ def test_folds_that_name_nobody_are_refused_before_anything_is_written(data_dir,
     assert not out.exists()
 
 
-def test_another_configurations_out_is_refused_and_kept(whole, data_dir, capsys):
+def test_another_runs_out_is_refused_and_kept(whole, data_dir, capsys):
     out, results = whole
     flags = (*SHORT, f"--data_dir={data_dir}", f"--out={out}")
     message = refused(capsys, *flags, "--seed=1", "--folds=6")
-    assert f"--out={out} belongs to another configuration" in message
-    assert "seed is 1 here and 0 there" in message
-    assert "folds is ['samm/6'] here" in message
+    assert f"--out={out} belongs to another run" in message
+    assert "recipe.seed is 1 here and 0 there" in message
+    assert "protocol.held_out is ['samm/6'] here" in message
     assert json.loads((out / "results.json").read_text())["predictions"] == results["predictions"]
 
 
-def test_other_flow_images_are_another_configuration(whole, data_dir, capsys, monkeypatch):
+def test_flow_images_of_another_backend_are_another_run(whole, data_dir, capsys, monkeypatch):
     load = datasets.load
 
     def other(*arguments):
         flows = load(*arguments)
-        flows.metadata["samm"] = {"fingerprint": "of another build"}
+        flows.metadata["samm"] = {"fingerprint": "of samm", "backend": "opencv"}
+        flows.inputs[0, 0, 0, 0] ^= 1
         return flows
 
     monkeypatch.setattr(datasets, "load", other)
     message = refused(capsys, *SHORT, f"--data_dir={data_dir}", f"--out={whole[0]}")
-    assert "fingerprints is" in message
-    assert "of another build" in message
+    assert "data.databases.samm.backend is opencv here and not there" in message
+    assert "data.content is " in message
+
+
+def test_a_methods_settings_are_its_own_fields(whole, data_dir, tmp_path, capsys):
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={whole[0]}")
+    message = refused(capsys, *flags, "--set", "dropout=0.25")
+    assert "method.settings.dropout is 0.25 here and 0.5 there" in message
+    for pair, said in (
+        (
+            "num_jfmss=2",
+            "Tiny has no setting num_jfmss; its settings are dropout, num_jfms, fusion",
+        ),
+        ("num_jfms=two", "Tiny's setting num_jfms is as 3, not 'two'"),
+        ("num_jfms", "--set num_jfms: not NAME=VALUE, as in num_jfms=2"),
+        ("dropout=1.5", "Tiny: dropout=1.5: dropout is a share"),
+    ):
+        assert said in refused(capsys, *SHORT, f"--out={tmp_path / 'out'}", "--set", pair)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("flag", ["--fold_chunk=2", "--devices=1"])
@@ -361,7 +394,7 @@ def real_runs(tmp_path_factory, data_dir):
     of_two = (*flags, f"--out={out}", "--folds=casme2/sub01,smic/s1")
     processes = [scripts.start(tmp_path_factory, "loso.py", *of) for of in (of_two, of_one)]
     try:
-        while not (out / "config.json").exists() and processes[0].poll() is None:
+        while not (out / "identity.json").exists() and processes[0].poll() is None:
             time.sleep(0.05)
         with pytest.raises(SystemExit) as second:
             run(*SHORT, f"--data_dir={data_dir}", f"--out={out}")
@@ -407,7 +440,7 @@ def test_a_ray_cluster_gives_the_same_bits(real_runs, data_dir, tmp_path, tmp_pa
     assert "2/2" in shown.splitlines()[-1]
     assert "ray" not in shown.lower()
     here, there = (json.loads((o / "results.json").read_text()) for o in (real_runs[0], tmp_path))
-    for name in ("configuration", "predictions", "history", "scores"):
+    for name in ("identity", "predictions", "history", "scores"):
         assert there[name] == here[name]
     for fold in ("casme2_sub01", "smic_s1"):
         mine, theirs = (ocp.load(folder / "folds" / fold) for folder in (tmp_path, real_runs[0]))
@@ -425,6 +458,5 @@ def test_a_folds_checkpoint_is_the_network_that_predicted(real_runs):
         np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
 
 
-def test_a_folds_checkpoint_can_be_loaded(real_runs, monkeypatch):
-    monkeypatch.setattr(models, "make", lambda method, num_jfms: models.MJFN(num_jfms=num_jfms))
+def test_a_folds_checkpoint_can_be_loaded(real_runs):
     assert callable(mjfn_jax.load(real_runs[0] / "folds" / "smic_s1"))

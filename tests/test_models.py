@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mjfn_jax import models
-from mjfn_jax.models import METHODS, MJFN, make
+from mjfn_jax.models import MJFN, NETWORKS, make
 from mjfn_jax.models.mjfn import fuse
 
 IMAGES = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.uint8)
@@ -86,7 +86,7 @@ def test_jfms_are_added_from_conv4_downwards(num_jfms):
 
 
 def test_each_method_is_a_setting_of_one_model():
-    assert list(METHODS)[:3] == ["mjfn", "mjfn-avg", "mjfn-bbn"]
+    assert list(NETWORKS)[:3] == ["mjfn", "mjfn-avg", "mjfn-bbn"]
     with pytest.raises(ValueError, match="ststnet has no JFMs"):
         make("ststnet", num_jfms=1)
     assert (make("mjfn").num_jfms, make("mjfn").fusion) == (3, "softmax")
@@ -224,6 +224,6 @@ def test_the_loss_floor_is_the_loss_of_certain_and_right_outputs(num_jfms):
         assert np.exp(-floor) == pytest.approx(0.9647, abs=1e-4)
 
 
-@pytest.mark.parametrize("model", [make("mjfn-avg"), make("mjfn-bbn"), make("mjfn", 0)])
+@pytest.mark.parametrize("model", [make("mjfn-avg"), make("mjfn-bbn"), make("mjfn", num_jfms=0)])
 def test_without_a_softmax_of_a_sum_the_loss_has_no_floor(model):
     assert model.loss_floor() is None

@@ -11,9 +11,9 @@ from flax import traverse_util
 
 from flow.errors import InputError
 from mjfn_jax import pretrained, train
-from mjfn_jax.models import METHODS
+from mjfn_jax.models import NETWORKS
 
-CAPSULENET, ATNET = METHODS["capsulenet"], METHODS["atnet"]
+CAPSULENET, ATNET = NETWORKS["capsulenet"], NETWORKS["atnet"]
 
 
 @functools.cache
@@ -48,7 +48,7 @@ def file(tmp_path):
 
 
 def test_torchvisions_resnet18_becomes_the_trunk(file):
-    loaded = pretrained.load(file, METHODS["neural-recognizer"])
+    loaded = pretrained.load(file, NETWORKS["neural-recognizer"])
     params, running = (loaded[name]["trunk"] for name in ("params", "batch_stats"))
     theirs = torchvision()
     for ours, name in (
@@ -87,7 +87,7 @@ def test_our_own_names_serve_the_trunk_of_atnet_and_micro_attention(tmp_path):
         for collection in ("params", "batch_stats")
     }
     with pytest.raises(InputError, match=r"attention.* of Micro-Attention needs"):
-        pretrained.load(tmp_path / "resnet10.npz", METHODS["micro-attention"])
+        pretrained.load(tmp_path / "resnet10.npz", NETWORKS["micro-attention"])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path, method, change, message):
     path = tmp_path / "weights.safetensors"
     safetensors.numpy.save_file(arrays, path)
     with pytest.raises(InputError, match=message):
-        pretrained.load(path, METHODS[method])
+        pretrained.load(path, NETWORKS[method])
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.npz", "a.pth"])

@@ -49,5 +49,7 @@ def test_a_bad_log_is_one_line_on_stderr(tmp_path):
 
 
 def test_scoring_a_log_loads_neither_jax_nor_opencv():
-    check = "import sys, mjfn_jax.scores.metrics; sys.exit(bool({'jax', 'cv2'} & sys.modules.keys()))"
+    check = (
+        "import sys, mjfn_jax.scores.metrics; sys.exit(bool({'jax', 'cv2'} & sys.modules.keys()))"
+    )
     assert subprocess.run([sys.executable, "-c", check], timeout=60).returncode == 0

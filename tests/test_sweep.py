@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -17,19 +18,32 @@ from tiny import Tiny, three_databases
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.folds import Fold, leave_one_subject_out
-from mjfn_jax.runs import checkpoints, results, sweep
+from mjfn_jax.runs import checkpoints, chunk, folder, identity, results, sweep
+from mjfn_jax.runs.chunk import clips_of
+from mjfn_jax.runs.folder import Task
 from mjfn_jax.scores import metrics
 from mjfn_jax.train import Recipe
 
 MODEL = Tiny()
 FLOWS = three_databases()
 FOLDS, HELD_OUT = leave_one_subject_out(FLOWS.databases, FLOWS.subjects)
-RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=0.01)
-CONFIG = {"method": "tiny", "epochs": 3}
+RECIPE = Recipe(epochs=3, batch_size=4)
+RATE = 0.01
+PROTOCOL = {"split": "leave-one-subject-out", "held_out": [fold.name for fold in FOLDS]}
 
 
-def run(out, **options):
-    return sweep.run(MODEL, FLOWS, FOLDS, HELD_OUT, RECIPE, out, CONFIG, **options)
+def identity_of(seed=0, rate=RATE, recipe=RECIPE, clips=FLOWS):
+    return identity.identity("tiny", MODEL, clips, "3db", PROTOCOL, recipe, seed, rate)
+
+
+def tasks_of(out, folds=FOLDS, seed=0, rate=RATE, recipe=RECIPE):
+    about = identity_of(seed, rate, recipe)
+    return [Task(fold, out, about, seed, rate) for fold in folds]
+
+
+def run(out, recipe=RECIPE, **options):
+    tasks = tasks_of(out, recipe=recipe)
+    return sweep.run(MODEL, FLOWS, tasks, HELD_OUT, recipe, out / "state", **options)
 
 
 def assert_same(actual, wanted):
@@ -76,9 +90,9 @@ def test_every_clip_is_predicted_once_by_the_fold_that_did_not_see_it(whole):
 
 def test_the_last_epoch_is_scored(whole):
     out, done = whole
-    runs = train.runs_of(RECIPE, np.arange(6))
+    runs = train.runs_of(np.arange(6), learning_rate=RATE)
     state = train.init(MODEL, runs)
-    masks, clips = jnp.asarray(HELD_OUT), sweep.clips_of(FLOWS)
+    masks, clips = jnp.asarray(HELD_OUT), clips_of(FLOWS)
     steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
     for epoch in range(RECIPE.epochs):
         state, _ = train.train_epoch(
@@ -101,7 +115,7 @@ def test_chunks_of_any_size_give_the_same_numbers(tmp_path, whole, fold_chunk):
 def test_chunks_are_as_equal_as_can_be():
     for count in (1, 9, 10, 68):
         folds = [Fold(k, "smic", f"s{k}") for k in range(count)]
-        chunks = list(sweep._chunks(folds, 9))
+        chunks = sweep.equal_parts(folds, 9)
         assert [fold for chunk in chunks for fold in chunk] == folds
         sizes = {len(chunk) for chunk in chunks}
         assert max(sizes) <= 9
@@ -196,7 +210,7 @@ def test_a_look_at_the_held_out_clips_after_each_epoch_changes_no_bit(watched, w
 def test_guesses_are_what_a_shorter_training_would_have_predicted(watched, tmp_path):
     for epochs in (1, 2, 3):
         recipe = dataclasses.replace(RECIPE, epochs=epochs)
-        shorter = sweep.run(MODEL, FLOWS, FOLDS, HELD_OUT, recipe, tmp_path / str(epochs), CONFIG)
+        shorter = run(tmp_path / str(epochs), recipe)
         for result, short in zip(watched[1], shorter, strict=True):
             assert result.guesses.shape == (3, len(short.predictions))
             wanted = [p.prediction for p in short.predictions]
@@ -250,7 +264,7 @@ def test_a_flipped_bit_in_a_finished_fold_is_named(tmp_path):
     run(tmp_path)
     victim = tmp_path / "folds" / "samm_6" / "fold.json"
     damage(victim)
-    with pytest.raises(InputError, match=r"altered.*delete this checkpoint's folder") as caught:
+    with pytest.raises(InputError, match=r"altered.*delete that folder") as caught:
         run(tmp_path)
     assert str(victim) in str(caught.value)
 
@@ -285,7 +299,7 @@ def test_a_fold_with_nan_is_named_and_leaves_the_others_alone(tmp_path, whole, f
     assert_same([done[k] for k in sound], [whole[1][k] for k in sound])
     assert "samm_7" not in {path.name for path in (tmp_path / "folds").iterdir()}
 
-    summary = results.summarise(FLOWS, done, CONFIG, 1.0)
+    summary = results.summarise(FLOWS, done, identity_of())
     assert summary["failed"] == [{"fold": "samm/7", "epoch": 2}]
     assert summary["scores"] is None
     assert summary["majority"] is None
@@ -313,19 +327,19 @@ def test_training_ends_when_no_fold_is_left(tmp_path, fail):
     done = run(tmp_path, on_epoch=lambda folds, loss: epochs.append(folds))
     assert sum(epochs) == len(FOLDS) * 2  # of three
     assert [result.failed_at for result in done] == [1] * 6
-    summary = results.summarise(FLOWS, done, CONFIG, 1.0)
+    summary = results.summarise(FLOWS, done, identity_of())
     results.write(tmp_path, summary, done, None)
     assert [one["fold"] for one in summary["failed"]] == [fold.name for fold in FOLDS]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["failed", "results.json"]
 
 
 def test_a_summary_says_what_was_run_on_what_and_how_well(whole):
-    summary = results.summarise(FLOWS, whole[1], CONFIG, 12.34)
+    summary = results.summarise(FLOWS, whole[1], identity_of())
     json.dumps(summary, allow_nan=False)
-    assert summary["configuration"] == CONFIG
+    assert summary["identity"] == identity_of()
     assert summary["versions"]["jax"] == jax.__version__
     assert summary["hardware"]["cores"] >= 1
-    assert summary["seconds"] == 12.3
+    assert summary["seconds"] == round(sum(result.seconds for result in whole[1]), 1) > 0
     assert summary["failed"] == []
     predictions = [p for result in whole[1] for p in result.predictions]
     assert summary["scores"] == metrics.score_parts(predictions)
@@ -337,7 +351,7 @@ def test_a_summary_says_what_was_run_on_what_and_how_well(whole):
 
 
 def test_the_majority_counts_a_folds_training_clips_only(whole):
-    summary = results.summarise(FLOWS, whole[1], CONFIG, 0.0)
+    summary = results.summarise(FLOWS, whole[1], identity_of())
     confusion = np.zeros((3, 3), int)
     for fold, held_out in zip(FOLDS, HELD_OUT, strict=True):
         guess = np.bincount(FLOWS.labels[~held_out]).argmax()
@@ -347,36 +361,37 @@ def test_the_majority_counts_a_folds_training_clips_only(whole):
     assert summary["majority"]["pooled"]["confusion"] == confusion.tolist()
 
 
-def test_a_folder_is_claimed_once_and_again_by_the_same_configuration(tmp_path):
-    config = {"seed": 0, "folds": ("a", "b")}
-    sweep.claim(tmp_path, config)
-    sweep.claim(tmp_path, config)
-    assert json.loads((tmp_path / "config.json").read_text()) == {"seed": 0, "folds": ["a", "b"]}
+def test_a_folder_is_claimed_once_and_again_by_the_same_run(tmp_path):
+    folder.claim(tmp_path, identity_of())
+    folder.claim(tmp_path, identity_of())
+    assert json.loads((tmp_path / "identity.json").read_text()) == identity_of()
 
 
-def test_another_configurations_folder_is_refused_with_what_differs(tmp_path):
-    sweep.claim(tmp_path, {"seed": 0, "method": "mjfn", "old": 1})
+def test_another_runs_folder_is_refused_with_what_differs(tmp_path):
+    folder.claim(tmp_path, identity_of() | {"old": 1})
     with pytest.raises(InputError) as caught:
-        sweep.claim(tmp_path, {"seed": 7, "method": "mjfn", "new": 2})
+        folder.claim(tmp_path, identity_of(seed=7) | {"new": 2})
     message = str(caught.value)
-    assert f"--out={tmp_path} belongs to another configuration" in message
-    assert "seed is 7 here and 0 there" in message
-    assert "new is 2 here and None there" in message
-    assert "old is None here and 1 there" in message
+    assert f"--out={tmp_path} belongs to another run" in message
+    assert "recipe.seed is 7 here and 0 there" in message
+    assert "new is 2 here and not there" in message
+    assert "old is not here and 1 there" in message
     assert "method" not in message
-    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
+    assert "\n" not in message
+    assert json.loads((tmp_path / "identity.json").read_text())["recipe"]["seed"] == 0
 
 
-def test_a_configuration_that_is_no_json_is_named(tmp_path):
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match=r"config.json: unreadable"):
-        sweep.claim(tmp_path, {})
+@pytest.mark.parametrize("content", ["{", "[]", "7"])
+def test_an_identity_that_cannot_be_read_is_named(tmp_path, content):
+    (tmp_path / "identity.json").write_text(content)
+    with pytest.raises(InputError, match=r"identity.json: unreadable"):
+        folder.claim(tmp_path, identity_of())
 
 
 EIGHT = """
-import sys, jax, test_sweep
+import pathlib, sys, jax, test_sweep
 assert jax.device_count() == 8
-done = test_sweep.run(sys.argv[1], devices=8, save_every=0.0)
+done = test_sweep.run(pathlib.Path(sys.argv[1]), devices=8, save_every=0.0)
 assert len({result.loss[-1] for result in done}) == 6
 """
 
@@ -394,32 +409,172 @@ def test_eight_devices_share_six_folds_with_the_same_bits(tmp_path, whole, monke
 
 
 def test_seeds_and_learning_rates_are_trained_together_as_they_are_alone(tmp_path, whole):
-    recipes = [dataclasses.replace(RECIPE, seed=1), RECIPE, Recipe(3, 4, 0.003, 0)]
-    outs = [tmp_path / str(k) for k in range(3)]
     tasks = [
-        sweep.Task(fold, recipe, out, CONFIG)
-        for recipe, out in zip(recipes, outs, strict=True)
-        for fold in FOLDS[:4]
+        task
+        for k, (seed, rate) in enumerate([(1, RATE), (0, RATE), (0, 0.003)])
+        for task in tasks_of(tmp_path / str(k), FOLDS[:4], seed, rate)
     ]
     states = tmp_path / "states"
-    done = sweep.run_together(MODEL, FLOWS, tasks, HELD_OUT, states, fold_chunk=7)
+    done = sweep.run(MODEL, FLOWS, tasks, HELD_OUT, RECIPE, states, fold_chunk=7)
     assert_same(done[4:8], whole[1][:4])
-    alone = sweep.run(MODEL, FLOWS, FOLDS[:4], HELD_OUT, recipes[2], tmp_path / "alone", CONFIG)
+    mine = tasks_of(tmp_path / "alone", FOLDS[:4], rate=0.003)
+    alone = sweep.run(MODEL, FLOWS, mine, HELD_OUT, RECIPE, states)
     assert_same(done[8:], alone)
     assert not states.exists()
     losses = {result.loss[-1] for result in done}
     assert len(losses) == 12  # no two are the same run
 
 
-def test_what_chunks_of_another_size_have_left_is_removed_at_the_end(tmp_path, whole):
+@pytest.mark.parametrize("fold_chunk", [1, 4])
+def test_a_state_goes_on_in_chunks_of_another_size(tmp_path, whole, fold_chunk):
     def die(folds, loss):
-        if not np.isnan(loss) and list(tmp_path.glob("state/*/*")):
+        if list(tmp_path.glob("state/*/2")):
             raise Killed
 
     with pytest.raises(Killed):
         run(tmp_path, save_every=0.0, on_epoch=die)
-    assert_same(run(tmp_path, fold_chunk=4), whole[1])
+    read = []
+    done = run(
+        tmp_path, fold_chunk=fold_chunk, on_epoch=lambda folds, loss: read.append((folds, loss))
+    )
+    assert_same(done, whole[1])
+    assert sum(folds for folds, loss in read if np.isnan(loss)) == 2 * len(FOLDS)
+    jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(whole[0]))
     assert not (tmp_path / "state").exists()
+
+
+def test_an_unfinished_fold_does_not_train_its_finished_neighbours_again(tmp_path, whole):
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    shutil.rmtree(out / "folds" / "samm_7")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    epochs = []
+    done = run(out, on_epoch=lambda folds, loss: epochs.append((folds, loss)))
+    assert_same(done, whole[1])
+    assert sum(folds for folds, loss in epochs if np.isnan(loss)) == 5 * RECIPE.epochs
+    assert [folds for folds, loss in epochs if np.isfinite(loss)] == [1] * RECIPE.epochs
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    jax.tree.map(np.testing.assert_array_equal, parameters(out), parameters(whole[0]))
+
+
+def test_a_run_killed_between_two_folds_finishes_the_others_from_their_last_state(
+    tmp_path, whole, monkeypatch
+):
+    write, written = folder.write, []
+
+    def die(task, *rest):
+        if len(written) == 2:
+            raise Killed
+        written.append(task.fold.name)
+        write(task, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(folder, "write", die)
+        run(tmp_path)
+    monkeypatch.setattr(train, "train_epoch", None)  # nothing is trained any more
+    assert_same(run(tmp_path), whole[1])
+
+
+def test_the_time_is_the_sum_over_the_parts_of_a_run_and_each_fold_counts_its_own(
+    tmp_path, monkeypatch
+):
+    clock = iter(range(0, 10**6, 6)).__next__  # each look at the clock is 6 s after the last
+    monkeypatch.setattr(chunk, "time", types.SimpleNamespace(monotonic=clock))
+    whole = run(tmp_path / "a", save_every=0.0)
+    seconds = sum(result.seconds for result in whole)
+    assert seconds == pytest.approx(6 + 2 * 12)  # an epoch; then a save and an epoch, twice
+    assert len({result.seconds for result in whole}) == 1
+
+    def die(folds, loss):
+        if list((tmp_path / "b").glob("state/*/2")):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "b", save_every=0.0, on_epoch=die)
+    resumed = run(tmp_path / "b", save_every=0.0)
+    assert sum(result.seconds for result in resumed) == pytest.approx(seconds - 6)  # the last save
+    again = run(tmp_path / "b")
+    assert [result.seconds for result in again] == [result.seconds for result in resumed]
+
+
+def copied(folds, source, target):
+    shutil.rmtree(folds / target)
+    shutil.copytree(folds / source if isinstance(source, str) else source, folds / target)
+
+
+def test_a_fold_in_the_place_of_another_subject_is_refused(tmp_path, whole):
+    out = shutil.copytree(whole[0], tmp_path / "out")
+    copied(out / "folds", "samm_7", "samm_6")
+    with pytest.raises(InputError, match=r"samm_6: holds fold samm/7, not samm/6; delete"):
+        run(out)
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"seed": 1}, "recipe.seed is 0 here and 1 there"),
+        ({"rate": 0.02}, "recipe.learning_rate is 0.01 here and 0.02 there"),
+        ({"recipe": Recipe(epochs=1, batch_size=4)}, "recipe.epochs is 3 here and 1 there"),
+    ],
+)
+def test_a_fold_of_another_run_in_its_place_is_refused(tmp_path, whole, other, difference):
+    tasks = tasks_of(tmp_path / "other", FOLDS[2:3], **other)
+    recipe = other.get("recipe", RECIPE)
+    sweep.run(MODEL, FLOWS, tasks, HELD_OUT, recipe, tmp_path / "state")
+    out = shutil.copytree(whole[0], tmp_path / "out")
+    copied(out / "folds", tmp_path / "other" / "folds" / "samm_6", "samm_6")
+    with pytest.raises(InputError, match=rf"samm_6 belongs to another run: {difference}; delete"):
+        run(out)
+
+
+@pytest.mark.parametrize("way", ["cut", "edited", "removed"])
+def test_what_is_left_of_a_failed_fold_is_under_a_manifest(tmp_path, fail, way):
+    fail(3)
+    run(tmp_path)
+    victim = tmp_path / "failed" / "samm_7" / "fold.json"
+    text = victim.read_text()
+    if way == "removed":
+        victim.unlink()
+    else:
+        victim.write_text(text[:40] if way == "cut" else text.replace("NaN", "1.0"))
+    with pytest.raises(InputError, match=r"fold.json: (altered|missing)"):
+        run(tmp_path)
+
+
+def test_a_damaged_state_is_said_and_left_for_an_older_one(tmp_path, whole, monkeypatch, caplog):
+    rmtree = shutil.rmtree
+
+    def die(path, **options):
+        if pathlib.Path(path).name.isdigit() and pathlib.Path(path).exists():
+            raise Killed
+        rmtree(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shutil, "rmtree", die)
+        run(tmp_path, save_every=0.0)
+    (newest,) = tmp_path.glob("state/*/2")
+    victim = max(newest.rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    damage(victim)
+    read = []
+    assert_same(run(tmp_path, on_epoch=lambda folds, _: read.append(folds)), whole[1])
+    assert read[0] == len(FOLDS)
+    assert f"{victim}: altered" in caplog.text
+    assert "going on from epoch 1" in caplog.text
+
+
+def test_a_state_of_another_run_is_not_taken(tmp_path, whole):
+    def die(folds, loss):
+        if list((tmp_path / "other").glob("state/*/2")):
+            raise Killed
+
+    other = tasks_of(tmp_path / "other", seed=1)
+    with pytest.raises(Killed):
+        sweep.run(
+            MODEL, FLOWS, other, HELD_OUT, RECIPE, tmp_path / "other" / "state",
+            save_every=0.0, on_epoch=die,
+        )  # fmt: skip
+    shutil.copytree(tmp_path / "other" / "state", tmp_path / "out" / "state")
+    assert_same(run(tmp_path / "out"), whole[1])
 
 
 def test_a_state_is_found_again_after_its_folder_has_moved(tmp_path, whole):
@@ -453,8 +608,8 @@ def test_the_memory_of_a_fold_limits_a_chunk_on_an_accelerator(monkeypatch):
             return {"bytes_limit": 10 * needed + FLOWS.inputs.nbytes}
 
     steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
-    needed = train.fold_bytes(MODEL, RECIPE, steps, sweep.clips_of(FLOWS))
-    state = train.init(MODEL, train.runs_of(RECIPE, np.zeros(1, int)))
+    needed = train.fold_bytes(MODEL, RECIPE, steps, clips_of(FLOWS))
+    state = train.init(MODEL, train.runs_of(np.zeros(1, int)))
     batch = RECIPE.batch_size * 4 * 4 * 3 * 4  # the averages of the tiles, float32
     assert needed > sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + batch
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68) == 9  # on a CPU

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +16,10 @@ from tiny import Tiny
 
 import mjfn_jax
 from flow.errors import one_line
-from mjfn_jax import models
+from mjfn_jax import methods
 from mjfn_jax import train as training
 from mjfn_jax.commands import train as script
-from mjfn_jax.runs import checkpoints, sweep
+from mjfn_jax.runs import checkpoints, chunk
 
 FLOWS = scripts.FLOWS
 SHORT = ("--dataset=3db", "--epochs=2", "--batch_size=4", "--learning_rate=0.01")
@@ -32,7 +33,7 @@ def data_dir(tmp_path_factory):
 @pytest.fixture
 def tiny_network(monkeypatch):
     """A network of two layers in the place of each method's."""
-    monkeypatch.setattr(models, "make", lambda method, num_jfms=None: Tiny())
+    monkeypatch.setitem(methods.METHODS, "mjfn", Tiny())
 
 
 def run(*flags):
@@ -51,11 +52,11 @@ def refused(*flags):
 
 def trained_on_all():
     """The parameters that training on every clip ends with, by a loop over epochs."""
-    recipe = training.Recipe(epochs=2, batch_size=4, learning_rate=0.01)
+    recipe = training.Recipe(epochs=2, batch_size=4)
     nobody = jnp.zeros((1, len(FLOWS.labels)), bool)
-    runs = training.runs_of(recipe, np.zeros(1, int))
+    runs = training.runs_of(np.zeros(1, int), learning_rate=0.01)
     state = training.init(Tiny(), runs)
-    clips = sweep.clips_of(FLOWS)
+    clips = chunk.clips_of(FLOWS)
     for epoch in range(2):
         state, _ = training.train_epoch(
             Tiny(), recipe, 3, state, runs, nobody, clips, jnp.asarray(epoch)
@@ -69,26 +70,18 @@ def test_a_checkpoint_of_all_subjects_is_written_with_its_configuration(
     flags = (*SHORT, f"--data_dir={data_dir}", f"--out={tmp_path}")
     run(*flags)
     assert capsys.readouterr().out.startswith(f"written to {tmp_path / 'model'};")
-    assert {path.name for path in tmp_path.iterdir()} == {".lock", "config.json", "model"}
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "identity.json", "model"}
     config = checkpoints.config_of(tmp_path / "model")
-    assert config == json.loads((tmp_path / "config.json").read_text())
-    assert config == {
-        "dataset": "3db",
-        "method": "mjfn",
-        "num_jfms": 3,
-        "epochs": 2,
-        "batch_size": 4,
-        "learning_rate": 0.01,
-        "seed": 0,
-        "precision": "highest",
-        "fingerprints": {name: f"of {name}" for name in ("casme2", "samm", "smic")},
-    }
+    assert config == json.loads((tmp_path / "identity.json").read_text())
+    assert config["protocol"] == {"split": "all subjects"}
+    assert config["method"]["settings"]["num_jfms"] == 3
+    assert config["recipe"]["learning_rate"] == 0.01
     jax.tree.map(np.testing.assert_array_equal, ocp.load(tmp_path / "model"), trained_on_all())
 
     before = (tmp_path / "model" / "MANIFEST.sha256").stat()
     run(*flags)  # is there already
     assert (tmp_path / "model" / "MANIFEST.sha256").stat() == before
-    assert "seed is 1 here and 0 there" in refused(*flags, "--seed=1")
+    assert "recipe.seed is 1 here and 0 there" in refused(*flags, "--seed=1")
     assert (tmp_path / "model" / "MANIFEST.sha256").stat() == before
 
 
@@ -96,19 +89,20 @@ def test_a_stopped_training_continues_with_the_same_bits(
     tiny_network, data_dir, tmp_path, monkeypatch
 ):
     flags = (*SHORT, f"--data_dir={data_dir}", f"--out={tmp_path}")
-    save_state = sweep._save_state
+    save = chunk.Chunk._save
 
     def save_and_stop(*arguments):
-        save_state(*arguments)
+        save(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "_save_state", save_and_stop)
-        patch.setattr(sweep.time, "monotonic", iter(range(0, 10**6, 1000)).__next__)
+        patch.setattr(chunk.Chunk, "_save", save_and_stop)
+        clock = types.SimpleNamespace(monotonic=iter(range(0, 10**6, 1000)).__next__)
+        patch.setattr(chunk, "time", clock)
         with pytest.raises(SystemExit) as caught:
             run(*flags)
         assert caught.value.code == 130
-    assert (tmp_path / "state" / "1").is_dir()  # after the first of two epochs
+    assert (tmp_path / "state" / "all" / "1").is_dir()  # after the first of two epochs
     run(*flags)
     jax.tree.map(np.testing.assert_array_equal, ocp.load(tmp_path / "model"), trained_on_all())
 

@@ -4,11 +4,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from mjfn_jax.data import FlowImages
-from mjfn_jax.models import Method
+from mjfn_jax.data import Dataset
+from mjfn_jax.models import Network
 
 
-class Tiny(Method):
+class Tiny(Network):
     """Averages of 16 tiles, a hidden layer with dropout, three classes."""
 
     dropout: float = 0.5
@@ -34,7 +34,7 @@ def images_of(labels, seed=0):
 
 
 def three_databases(clips=2):
-    """FlowImages of two subjects in each database; SMIC's first subject has one clip only."""
+    """Clips of two subjects in each database; SMIC's first subject has one clip only."""
     owners = [
         (database, subject, f"{subject}_{clip}")
         for database, subjects in (
@@ -48,4 +48,4 @@ def three_databases(clips=2):
     databases, subjects, names = zip(*owners, strict=True)
     labels = np.arange(len(owners)) % 3
     metadata = {name: {"fingerprint": f"of {name}"} for name in ("smic", "casme2", "samm")}
-    return FlowImages(images_of(labels), labels, databases, subjects, names, metadata)
+    return Dataset(images_of(labels), labels, databases, subjects, names, metadata)

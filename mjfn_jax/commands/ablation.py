@@ -9,14 +9,15 @@ which the table and the figure are drawn. A run that was stopped continues with 
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
-import time
 from typing import Any, Literal
 
 import numpy as np
 import tyro
 
+from flow.disk import kept
 from flow.disk.lock import hold
 from flow.errors import InputError
 from mjfn_jax import models
@@ -25,7 +26,7 @@ from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.precision import Precision
 from mjfn_jax.report.figures import seeds_figure
-from mjfn_jax.runs import results, sweep
+from mjfn_jax.runs import results, trials
 from mjfn_jax.train import Recipe
 
 
@@ -53,80 +54,59 @@ class Ablation(Data):
     out: pathlib.Path | None = None
     """Where results and checkpoints are written; by default `runs/DATASET-ablation`."""
 
+    def run(self) -> None:
+        """Load, split, train every network, score, write down."""
+        options = self.sharing.options()
+        clips, networks = self.clips(), variants(self.num_jfms, self.fusions)
+        every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)
+        folds = choose(every_fold, self.folds)
+        recipes = [
+            Recipe(self.epochs, self.batch_size, precision)
+            for precision in dict.fromkeys(self.precisions)
+        ]
+        pairs = itertools.product(dict.fromkeys(self.learning_rates), dict.fromkeys(self.seeds))
+        seeds_and_rates = [(seed, rate) for rate, seed in pairs]
+        out = self.out or pathlib.Path("runs") / f"{self.dataset}-ablation"
+        epochs = len(networks) * len(recipes) * len(seeds_and_rates) * len(folds) * self.epochs
+        runs = []
+        with hold(out), progress_bar(epochs) as on_epoch:
+            for (name, network), recipe in itertools.product(networks, recipes):
+                done = trials.run(
+                    name, network, clips, self.dataset, folds, held_out, out, recipe,
+                    seeds_and_rates, on_epoch=on_epoch, **options,
+                )  # fmt: skip
+                for trial in done:
+                    summary = results.summarise(clips, trial.results, trial.identity)
+                    results.write(trial.out, summary, trial.results, network.loss_floor())
+                    runs.append(summary)
+            kept.write(out / "ablation.json", json.dumps(runs, indent=1) + "\n")
+            rows = summarise(runs)
+            seeds_figure(rows, out / "ablation.png")
+        print(table(rows))
+        print(f"written to {out}")
+        if failed := [_failure(run) for run in runs if run["failed"]]:
+            raise InputError(
+                f"the loss of some folds is not finite: {'; '.join(failed)}; lower the learning "
+                "rate; the other runs stand"
+            )
 
-def variants(num_jfms: tuple[int, ...], fusions: tuple[str, ...]) -> dict[str, tuple[str, int]]:
-    """Method and number of JFMs of each network, by the paper's name where it has one."""
+
+def variants(
+    num_jfms: tuple[int, ...], fusions: tuple[str, ...]
+) -> list[tuple[str, models.Network]]:
+    """The networks, each with the name of the method that it is a variant of."""
     networks = [("mjfn", n) for n in num_jfms if "softmax" in fusions]
     if "average" in fusions and 3 in num_jfms:
         networks.append(("mjfn-avg", 3))
-    return {models.METHODS[method].clone(num_jfms=n).title: (method, n) for method, n in networks}
-
-    def run(self) -> None:
-        main(self)
+    return [(name, models.make(name, num_jfms=n)) for name, n in dict.fromkeys(networks)]
 
 
-def main(flags: Ablation) -> None:
-    options = flags.sharing.options()
-    clips, networks = flags.clips(), variants(flags.num_jfms, flags.fusions)
-    every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)
-    folds = choose(every_fold, flags.folds)
-    recipes = [
-        Recipe(flags.epochs, flags.batch_size, rate, seed, precision)
-        for precision in dict.fromkeys(flags.precisions)
-        for rate in dict.fromkeys(flags.learning_rates)
-        for seed in dict.fromkeys(flags.seeds)
-    ]
-    out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-ablation"
-    epochs = len(networks) * len(recipes) * len(folds) * flags.epochs
-    runs = []
-    with hold(out), progress_bar(epochs) as on_epoch:
-        sweep.claim(out, {"dataset": flags.dataset, "fingerprints": flags.fingerprints(clips)})
-        for name, (method, num_jfms) in networks.items():
-            model = models.make(method, num_jfms)
-            network = {"network": name, "method": method, "num_jfms": num_jfms}
-            network["fusion"] = model.fusion
-            for precision in dict.fromkeys(flags.precisions):
-                start = time.monotonic()
-                alike = [recipe for recipe in recipes if recipe.precision == precision]
-                configs = [network | dataclasses.asdict(recipe) for recipe in alike]
-                folders = [_folder(out, config) for config in configs]
-                tasks = [
-                    sweep.Task(fold, recipe, folder, config)
-                    for recipe, folder, config in zip(alike, folders, configs, strict=True)
-                    for fold in folds
-                ]
-                done = sweep.run_together(
-                    model, clips, tasks, held_out, out / "state", on_epoch=on_epoch, **options
-                )
-                seconds = (time.monotonic() - start) / len(alike)
-                for k, (folder, config) in enumerate(zip(folders, configs, strict=True)):
-                    mine = done[k * len(folds) : (k + 1) * len(folds)]
-                    summary = results.summarise(clips, mine, config, seconds)
-                    results.write(folder, summary, mine, model.loss_floor())
-                    runs.append(summary)
-        (out / "ablation.json").write_text(json.dumps(runs, indent=1) + "\n")
-        rows = summarise(runs)
-        seeds_figure(rows, out / "ablation.png")
-    print(table(rows))
-    print(f"written to {out}")
-    failed = [
-        f"{run['configuration']['network']}, seed {run['configuration']['seed']}, "
-        f"learning rate {run['configuration']['learning_rate']:g}: "
+def _failure(run: dict[str, Any]) -> str:
+    method, recipe = run["identity"]["method"], run["identity"]["recipe"]
+    return (
+        f"{method['title']}, seed {recipe['seed']}, learning rate {recipe['learning_rate']:g}: "
         f"{', '.join(one['fold'] for one in run['failed'])}"
-        for run in runs
-        if run["failed"]
-    ]
-    if failed:
-        raise InputError(
-            f"the loss of some folds is not finite: {'; '.join(failed)}; lower the learning "
-            "rate; the other runs stand"
-        )
-
-
-def _folder(out, config):
-    network = config["network"].lower().replace(", ", "-").replace(" ", "-")
-    settings = "{precision}-lr{learning_rate:g}-e{epochs}-b{batch_size}".format(**config)
-    return out / network / settings / f"seed{config['seed']}"
+    )
 
 
 def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -139,7 +119,8 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     axes = ("network", "num_jfms", "fusion", "learning_rate", "precision")
     rows: dict[tuple, dict[str, Any]] = {}
     for run in runs:
-        config = run["configuration"]
+        method = run["identity"]["method"]
+        config = {"network": method["title"], **method["settings"], **run["identity"]["recipe"]}
         key = tuple(config[axis] for axis in axes)
         row = rows.setdefault(key, dict(zip(axes, key, strict=True), failed=[], scores={}))
         if run["failed"]:

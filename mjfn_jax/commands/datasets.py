@@ -11,12 +11,12 @@ from flow.shards import Frames, folder
 from flow.synthetic import render
 from mjfn_jax import data
 
-Dataset = Literal["synthetic", "smic", "casme2", "samm", "3db"]
+Name = Literal["synthetic", "smic", "casme2", "samm", "3db"]
 
 
 def load(
-    dataset: Dataset, data_dir: pathlib.Path, source: pathlib.Path | None, takes: str = "image"
-) -> data.FlowImages:
+    dataset: Name, data_dir: pathlib.Path, source: pathlib.Path | None, takes: str = "image"
+) -> data.Dataset:
     """The clips of a dataset; what is missing is made first.
 
     Frames show faces. Those of the real databases are not made here, but by the command that
@@ -34,8 +34,8 @@ def load(
     """
     frames = data.data_set(takes) is Frames
     if dataset == "synthetic":
-        data_dir = data_dir / "synthetic"
-        source = data_dir / "mini"
+        source = stand_ins(data_dir)
+        data_dir = source.parent
         dataset = "3db"
         if not _built(dataset, data_dir, takes):
             logging.info("rendering the stand-in databases in %s", source)
@@ -48,6 +48,11 @@ def load(
         make = functools.partial(build, frames=True) if frames else build
         make(dataset, source, data_dir)
     return data.load(dataset, data_dir, takes)
+
+
+def stand_ins(data_dir: pathlib.Path) -> pathlib.Path:
+    """Where the stand-in databases are rendered."""
+    return data_dir / "synthetic" / "mini"
 
 
 def _built(dataset, data_dir, takes):

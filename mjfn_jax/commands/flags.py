@@ -1,16 +1,19 @@
-"""What every experiment that trains is told: the data, the network, the recipe."""
+"""What every command that trains is told: the data, the method, the recipe."""
 
+import ast
 import dataclasses
 import pathlib
 from typing import Any, Literal
 
-import jax
-
 from flow.errors import InputError
-from mjfn_jax import models, pretrained
+from mjfn_jax import methods, pretrained
 from mjfn_jax.commands import datasets
-from mjfn_jax.data import FlowImages
+from mjfn_jax.data import Dataset
+from mjfn_jax.handcrafted import Handcrafted, features
+from mjfn_jax.method import Method
+from mjfn_jax.models import Network
 from mjfn_jax.precision import Precision
+from mjfn_jax.runs import sweep
 from mjfn_jax.train import Recipe
 
 
@@ -18,30 +21,42 @@ from mjfn_jax.train import Recipe
 class Data:
     """Where the clips come from."""
 
-    dataset: datasets.Dataset = "synthetic"
+    dataset: datasets.Name = "synthetic"
     """What to train on; `synthetic` is a small 3DB of stand-ins, made on first use."""
     data_dir: pathlib.Path = pathlib.Path("data")
     """Where flow images are, or are written."""
     source: pathlib.Path | None = None
-    """The folder below which the databases stand; read only if flow images are missing."""
+    """The folder below which the databases stand; read only if flow images are missing, and for
+    methods on features of the frames."""
 
-    def clips(self, takes: str = "image") -> FlowImages:
-        """The dataset's clips, as a method takes them; what is missing is made first."""
+    def clips(self, takes: str = "image") -> Dataset:
+        """The dataset's clips, as a network takes them; what is missing is made first."""
         return datasets.load(self.dataset, self.data_dir, self.source, takes)
 
-    def fingerprints(self, clips: FlowImages) -> dict[str, str]:
-        """What the clips are, by database."""
-        return {name: made["fingerprint"] for name, made in clips.metadata.items()}
+    def on_disk(self, method: Handcrafted, clips: Dataset) -> features.Source:
+        """The same clips as frames on disk.
+
+        Raises:
+          InputError: there is no --source, or a clip is not in it.
+        """
+        dataset, source = self.dataset, self.source
+        if dataset == "synthetic":
+            dataset, source = "3db", datasets.stand_ins(self.data_dir)
+        elif source is None:
+            raise InputError("its features are computed from the frames: give their --source")
+        return features.open_source(method, clips.keys, dataset, source)
 
 
 @dataclasses.dataclass(frozen=True)
 class Training(Data):
-    """Flags of the experiments that train one method."""
+    """Flags of the commands that train one method."""
 
-    method: Literal[*models.METHODS] = "mjfn"
+    method: Literal[*methods.METHODS] = "mjfn"
     """What is trained."""
-    num_jfms: Literal[0, 1, 2, 3, 4] | None = None
-    """Number of joint feature modules of MJFN; by default the method's own."""
+    set: tuple[str, ...] = ()
+    """The method's settings that are not to be its own, each NAME=VALUE: `num_jfms=2` of MJFN,
+    `machine.costs=(1.0,10.0)` of a method with an SVM. A wrong name is answered with the right
+    ones."""
     epochs: int | None = None
     """Passes over a fold's training clips; by default the method's own number (MJFN: 300)."""
     batch_size: int | None = None
@@ -58,44 +73,62 @@ class Training(Data):
     torchvision's ResNet18 or by this project's own."""
     out: pathlib.Path | None = None
     """Where results and checkpoints are written; by default a folder in `runs`, named by the
-    experiment, the dataset and the method."""
+    command, the dataset and the method."""
 
-    def learner(self) -> models.Method:
-        """The method.
+    def learner(self) -> Method:
+        """The method with its settings.
 
         Raises:
-          InputError: it has no JFMs, and their number is given.
+          InputError: a setting is not NAME=VALUE, or the method has none of that name or value.
         """
-        try:
-            return models.make(self.method, self.num_jfms)
-        except ValueError as error:
-            raise InputError(f"--num_jfms={self.num_jfms}: {error}") from None
+        return methods.make(self.method, **settings(self.set))
 
-    def recipe(self) -> Recipe:
-        """How it is trained: the method's own way, where the flags leave it."""
+    def trained(self) -> dict[str, Any]:
+        """How a network is trained, as `mjfn_jax.runs.loso.run` takes it: its own way, where the
+        flags leave it. Empty for a method that is not trained by epochs.
+
+        Raises:
+          InputError: such a method is told how to be trained, or a value is out of range.
+        """
         method = self.learner()
-        return Recipe(
+        if not isinstance(method, Network):
+            for field in dataclasses.fields(Training):
+                if field.name in _NETWORKS and getattr(self, field.name) != field.default:
+                    raise InputError(f"--{field.name}: {method.title} has no network: leave it out")
+            return {}
+        recipe = Recipe(
             method.epochs if self.epochs is None else self.epochs,
             method.batch_size if self.batch_size is None else self.batch_size,
-            method.learning_rate if self.learning_rate is None else self.learning_rate,
-            self.seed,
             self.precision,
         )
+        rate = method.learning_rate if self.learning_rate is None else self.learning_rate
+        weights = None
+        if self.pretrained is not None:
+            weights = pretrained.digest(self.pretrained), pretrained.load(self.pretrained, method)
+        return {"recipe": recipe, "seed": self.seed, "learning_rate": rate, "weights": weights}
 
-    def weights(self) -> Any:
-        """What --pretrained holds for the method's trunk, or None."""
-        return self.pretrained and pretrained.load(self.pretrained, self.learner())
 
-    def config(self, clips: FlowImages) -> dict[str, Any]:
-        """What a run's results depend on."""
-        return {
-            "dataset": self.dataset,
-            "method": self.method,
-            "num_jfms": getattr(self.learner(), "num_jfms", None),
-            **dataclasses.asdict(self.recipe()),
-            **({"pretrained": pretrained.digest(self.pretrained)} if self.pretrained else {}),
-            "fingerprints": self.fingerprints(clips),
-        }
+_NETWORKS = ("epochs", "batch_size", "learning_rate", "seed", "precision", "pretrained")
+
+
+def settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Settings by name, out of NAME=VALUE; a value is a Python literal, or else a text.
+
+    Raises:
+      InputError: there is no name or no value, or a name comes twice.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if not name or not value:
+            raise InputError(f"--set {pair}: not NAME=VALUE, as in num_jfms=2")
+        if name in found:
+            raise InputError(f"--set {pair}: {name} is given twice: keep one")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,16 +141,6 @@ class Sharing:
     """How many of this machine's devices share the folds."""
 
     def options(self) -> dict[str, Any]:
-        """The arguments of `mjfn_jax.runs.sweep.run_together`.
-
-        Raises:
-          InputError: a number is not positive, or there are fewer devices.
-        """
-        there = len(jax.local_devices())
-        devices = there if self.devices == "all" else self.devices
-        if not 1 <= devices <= there:
-            raise InputError(f"--devices={devices}: this machine has {there}; name 1 to {there}")
-        if self.fold_chunk != "auto" and self.fold_chunk < 1:
-            raise InputError(f"--fold_chunk={self.fold_chunk}: name a number from 1 on, or auto")
+        """The arguments of `mjfn_jax.runs.sweep.run_together`."""
         chunk = None if self.fold_chunk == "auto" else self.fold_chunk
-        return {"fold_chunk": chunk, "devices": devices}
+        return sweep.sharing(chunk, self.devices)

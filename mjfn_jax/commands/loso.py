@@ -1,15 +1,7 @@
-"""Leave-one-subject-out (paper, Sec. 4): flow images in, pooled UF1 and UAR out.
-
-    python experiments/loso.py --dataset=3db --source=DIR
-
-Without licensed databases, `--dataset=synthetic` renders stand-ins first. A run that was
-stopped continues with the same command. Times and scores stand in the README.
-"""
+"""Leave-one-subject-out (paper, Sec. 4): flow images in, pooled UF1 and UAR out."""
 
 import dataclasses
-import functools
 import pathlib
-import time
 
 import tyro
 
@@ -18,13 +10,18 @@ from flow.errors import InputError
 from mjfn_jax.commands.console import not_finite, progress_bar
 from mjfn_jax.commands.flags import Sharing, Training
 from mjfn_jax.folds import choose, leave_one_subject_out
-from mjfn_jax.runs import cluster, results, sweep
+from mjfn_jax.handcrafted import Handcrafted, features
+from mjfn_jax.runs import loso, results
 from mjfn_jax.scores import metrics
 
 
 @dataclasses.dataclass(frozen=True)
 class Loso(Training):
-    """Train one network for each subject, without that subject, and score them all together."""
+    """Train a method once for each subject, without that subject, and score all of them together.
+
+    Without licensed databases, `--dataset=synthetic` renders stand-ins first. A run that was
+    stopped continues with the same command.
+    """
 
     folds: str = "all"
     """`all`, or the subjects to hold out, with commas between: `sub01,s03`, `casme2/sub01`."""
@@ -35,35 +32,42 @@ class Loso(Training):
     machines share."""
 
     def run(self) -> None:
-        main(self)
+        """Load, split, train, score, write down."""
+        method, trained = self.learner(), self.trained() | self._options()
+        out = self.out or pathlib.Path("runs") / f"{self.dataset}-{self.method}"
+        if isinstance(method, Handcrafted):
+            images = self.clips()
+            opened = self.on_disk(method, images)
+            clips = features.load(method, images, opened, self.data_dir / "features")
+        else:
+            clips = self.clips(method.takes)
+        every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)
+        folds = choose(every_fold, self.folds)
+        epochs = trained["recipe"].epochs if "recipe" in trained else 1
+        with hold(out), progress_bar(epochs * len(folds)) as on_epoch:
+            identity, done = loso.run(
+                self.method, method, clips, self.dataset, folds, held_out, out,
+                on_epoch=on_epoch, **trained,
+            )  # fmt: skip
+            summary = results.summarise(clips, done, identity)
+            results.write(out, summary, done, method.loss_floor())
+        if summary["failed"]:
+            raise not_finite(summary["failed"], trained["learning_rate"])
+        print(metrics.table(summary["scores"], summary["majority"]))
+        print(f"written to {out}")
 
-
-def main(flags: Loso) -> None:
-    if flags.cluster is None:
-        train = functools.partial(sweep.run, **flags.sharing.options())
-    elif flags.sharing == Sharing():
-        train = functools.partial(cluster.run, address=flags.cluster)
-    else:
-        raise InputError(
-            "--fold_chunk and --devices do not go with --cluster, whose workers have a device each "
-            "and fill it: leave them out"
-        )
-    method, recipe, weights = flags.learner(), flags.recipe(), flags.weights()
-    clips = flags.clips(method.takes)
-    every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)
-    folds = choose(every_fold, flags.folds)
-    config = {**flags.config(clips), "folds": [fold.name for fold in folds]}
-    out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-{flags.method}"
-    with hold(out), progress_bar(recipe.epochs * len(folds)) as on_epoch:
-        sweep.claim(out, config)
-        start = time.monotonic()
-        done = train(
-            method, clips, folds, held_out, recipe, out, config,
-            on_epoch=on_epoch, pretrained=weights,
-        )  # fmt: skip
-        summary = results.summarise(clips, done, config, time.monotonic() - start)
-        results.write(out, summary, done, method.loss_floor())
-    if summary["failed"]:
-        raise not_finite(summary["failed"], recipe.learning_rate)
-    print(metrics.table(summary["scores"], summary["majority"]))
-    print(f"written to {out}")
+    def _options(self):
+        if isinstance(self.learner(), Handcrafted):
+            if self.cluster is not None or self.sharing != Sharing():
+                raise InputError(
+                    "--cluster, --fold_chunk and --devices are for networks: leave them out"
+                )
+            return {}
+        if self.cluster is None:
+            return self.sharing.options()
+        if self.sharing != Sharing():
+            raise InputError(
+                "--fold_chunk and --devices do not go with --cluster, whose workers have a device "
+                "each and fill it: leave them out"
+            )
+        return {"address": self.cluster}

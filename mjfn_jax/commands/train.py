@@ -1,10 +1,4 @@
-"""Train one network on all subjects of a dataset, to hand over.
-
-    python experiments/train.py --dataset=3db --out=runs/model
-
-It has seen every subject, so it has no score of its own: `experiments/loso.py` with the same
-settings says what to expect of it on a new face. `mjfn_jax.load` opens what is written.
-"""
+"""Train one network on all subjects of a dataset, to hand over."""
 
 import dataclasses
 import pathlib
@@ -14,45 +8,53 @@ import jax
 import numpy as np
 
 from flow.disk.lock import hold
+from flow.errors import InputError
+from mjfn_jax import train
 from mjfn_jax.commands.console import not_finite, progress_bar
 from mjfn_jax.commands.flags import Training
-from mjfn_jax.runs import checkpoints, sweep
-from mjfn_jax.train import runs_of, steps_per_epoch
+from mjfn_jax.models import Network
+from mjfn_jax.runs import checkpoints, folder
+from mjfn_jax.runs.chunk import Chunk, saved_states
+from mjfn_jax.runs.identity import digest, identity
 
 
 @dataclasses.dataclass(frozen=True)
 class Train(Training):
-    """Train one network on all subjects and write it as an Orbax checkpoint."""
+    """Train one network on all subjects and write it as an Orbax checkpoint.
+
+    It has seen every subject, so it has no score of its own: `loso` with the same settings says
+    what to expect of it on a new face. `mjfn_jax.load` opens what is written.
+    """
 
     def run(self) -> None:
-        main(self)
-
-
-def main(flags: Train) -> None:
-    method, recipe, weights = flags.learner(), flags.recipe(), flags.weights()
-    clips = flags.clips(method.takes)
-    config = flags.config(clips)
-    out = flags.out or pathlib.Path("runs") / f"{flags.dataset}-{flags.method}-model"
-    with hold(out), progress_bar(recipe.epochs) as on_epoch:
-        sweep.claim(out, config)
-        if not (out / "model").is_dir():
-            nobody = np.zeros((1, len(clips.labels)), bool)
-            trained = sweep.train_chunk(
-                method,
-                clips,
-                runs_of(recipe, np.array([0])),
-                nobody,
-                recipe,
-                steps_per_epoch(nobody, recipe.batch_size),
-                out / "state",
-                on_epoch=on_epoch,
-                pretrained=weights,
-            )
-            epoch = sweep.first_not_finite(trained.loss[:, 0])
-            if epoch is not None:
-                failed = [{"fold": "all subjects", "epoch": epoch + 1}]
-                raise not_finite(failed, recipe.learning_rate)
-            variables = jax.tree.map(lambda leaf: np.asarray(leaf[0]), trained.variables)
-            checkpoints.save(out / "model", variables, config)
-            shutil.rmtree(out / "state")
-    print(f"written to {out / 'model'}; mjfn_jax.load opens it")
+        """Load, train, write down."""
+        method, trained = self.learner(), self.trained()
+        if not isinstance(method, Network):
+            raise InputError(f"--method={self.method} has no network to hand over: take another")
+        digest_of_weights, weights = trained.pop("weights") or (None, None)
+        clips = self.clips(method.takes)
+        about = identity(
+            self.method, method, clips, self.dataset, {"split": "all subjects"}, **trained,
+            pretrained=digest_of_weights,
+        )  # fmt: skip
+        recipe, rate = trained["recipe"], trained["learning_rate"]
+        out = self.out or pathlib.Path("runs") / f"{self.dataset}-{self.method}-model"
+        with hold(out), progress_bar(recipe.epochs) as on_epoch:
+            folder.claim(out, about)
+            if not (out / "model").is_dir():
+                nobody = np.zeros((1, len(clips.labels)), bool)
+                names = (digest(about),)
+                saved = saved_states(out / "state", False, recipe.epochs)
+                chunk = Chunk(
+                    method, clips, recipe, train.runs_of(np.array([0]), self.seed, rate), nobody,
+                    train.steps_per_epoch(nobody, recipe.batch_size), names, out / "state" / "all",
+                    next((state for state in saved if state.names == names), None), weights,
+                )  # fmt: skip
+                done = chunk.train(on_epoch)
+                epoch = folder.first_not_finite(done.loss[0])
+                if epoch is not None:
+                    raise not_finite([{"fold": "all subjects", "epoch": epoch + 1}], rate)
+                variables = jax.tree.map(lambda leaf: np.asarray(leaf[0]), done.variables)
+                checkpoints.save(out / "model", variables, about)
+                shutil.rmtree(out / "state")
+        print(f"written to {out / 'model'}; mjfn_jax.load opens it")

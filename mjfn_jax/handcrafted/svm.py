@@ -13,8 +13,7 @@ from typing import Literal
 
 import numpy as np
 import threadpoolctl
-import tqdm
-from jaxtyping import Bool, Float, Int, Integer, Shaped
+from jaxtyping import Bool, Float, Integer, Shaped
 from sklearn.model_selection import GroupKFold
 from sklearn.svm import SVC
 
@@ -78,74 +77,57 @@ class Classifier:
         return _decisions(self.svc, (features - self.mean) / self.scale, self.num_classes)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Predictions:
-    """Leave-one-subject-out over all clips."""
-
-    labels: Int[np.ndarray, " N"]
-    """The predictions."""
-    decisions: Float[np.ndarray, "N K"]
-    """As :meth:`Classifier.decisions`; scores of different folds have different scales."""
-    choices: dict[str, Choice]
-    """By held-out subject."""
-
-
 Encode = Callable[[Bool[np.ndarray, " N"]], Sequence[Float[np.ndarray, "N D"]]]
 """Features that are learned: from the mask of the training clips to variants of all clips'
 features, among which the inner cross-validation chooses. What it learns must come from the
 training clips, and a clip's features from that and the clip itself."""
 
 
-def leave_one_subject_out(
+def fit_folds(
     features: Float[np.ndarray, "N D"] | Encode,
     labels: Integer[np.ndarray, " N"],
     subjects: Shaped[np.ndarray, " N"],
+    held_out: Sequence[Bool[np.ndarray, " N"]],
     settings: Svm = Svm(),
     num_classes: int = len(CLASSES),
-) -> Predictions:
-    """Predict each subject's clips by a machine that was fitted to the others'.
+) -> Iterator[tuple[Choice, Float[np.ndarray, "T K"]]]:
+    """For each fold, choose and fit a machine without its held-out clips, and ask it of them.
 
-    The folds are shared among the cores; each has the same result alone.
+    The folds are shared among the cores and come in their order; each has the same result alone.
 
     Args:
       features: of each clip, or what learns them from a fold's training clips.
       labels: 0 to num_classes − 1.
       subjects: whose clip it is; with several databases, a name unique in all of them.
+      held_out: a mask of the clips for each fold.
+
+    Yields:
+      What was chosen, and the decisions for the T held-out clips, see
+      :meth:`Classifier.decisions`; scores of different folds have different scales.
 
     Raises:
-      InputError: fewer than three subjects: two are needed to choose the machine.
+      InputError: fewer than two subjects are left in a fold: they are needed to choose.
     """
-    people = np.unique(subjects)
-    if len(people) < 3:
-        raise InputError(
-            f"an SVM that is chosen in the training folds takes three subjects, there are "
-            f"{len(people)}: add clips of other subjects"
-        )
+    for mask in held_out:
+        if len(np.unique(subjects[~mask])) < 2:
+            raise InputError(
+                "an SVM that is chosen in the training folds takes three subjects, there are "
+                f"{len(np.unique(subjects))}: add clips of other subjects"
+            )
 
-    def encode(training):
-        return features(training) if callable(features) else [features]
+    def fold(mask):
+        variants = features(~mask) if callable(features) else [features]
+        own = [variant[~mask] for variant in variants]
+        classifier = fit(own, labels[~mask], subjects[~mask], settings, num_classes)
+        return classifier.choice, classifier.decisions(variants[classifier.choice.variant][mask])
 
-    def fold(person):
-        training = subjects != person
-        variants = encode(training)
-        own = [variant[training] for variant in variants]
-        classifier = fit(own, labels[training], subjects[training], settings, num_classes)
-        held_out = variants[classifier.choice.variant][~training]
-        return classifier.choice, classifier.decisions(held_out)
-
-    decisions = np.empty((len(labels), num_classes))
-    choices = {}
     pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
         # One thread a fold: the products are small, and their bits do not depend on the cores.
         with threadpoolctl.threadpool_limits(1):
-            results = tqdm.tqdm(pool.map(fold, people), desc="SVM", total=len(people), unit="fold")
-            for person, (choice, scores) in zip(people, results, strict=True):
-                decisions[subjects == person] = scores
-                choices[str(person)] = choice
+            yield from pool.map(fold, held_out)
     finally:
         pool.shutdown(cancel_futures=True)
-    return Predictions(decisions.argmax(1), decisions, choices)
 
 
 def fit(

@@ -1,17 +1,20 @@
-"""The methods, by the names that `--method` takes. A new one is a file here and a line below."""
+"""The networks, by the names that `--method` takes. A new one is a file here and a line below."""
 
+from typing import Any
+
+from flow.errors import InputError
 from mjfn_jax.models.alexnet import AlexNet
 from mjfn_jax.models.atnet import ATNet
 from mjfn_jax.models.capsulenet import CapsuleNet
 from mjfn_jax.models.dual_inception import DualInception
 from mjfn_jax.models.emr import NeuralRecognizer
-from mjfn_jax.models.method import Method
 from mjfn_jax.models.micro_attention import MicroAttention
 from mjfn_jax.models.mjfn import MJFN
+from mjfn_jax.models.network import Network
 from mjfn_jax.models.off_apexnet import OFFApexNet
 from mjfn_jax.models.ststnet import STSTNet
 
-METHODS: dict[str, Method] = {
+NETWORKS: dict[str, Network] = {
     "mjfn": MJFN(),
     "mjfn-avg": MJFN(fusion="average"),
     "mjfn-bbn": MJFN(num_jfms=0, fusion="average"),
@@ -24,21 +27,18 @@ METHODS: dict[str, Method] = {
     "atnet": ATNet(),
     "capsulenet": CapsuleNet(),
 }
-"""The learned methods of Table 3."""
+"""The learned methods of Table 3, with the settings that their names stand for."""
 
 
-def make(name: str, num_jfms: int | None = None) -> Method:
-    """The method of that name, with another number of JFMs where one is given.
+def make(name: str, **settings: Any) -> Network:
+    """The network of that name, with other settings where they are given.
 
     Raises:
-      ValueError: another number is given for a method that has no JFMs.
+      InputError: there is no such network or setting.
     """
-    method = METHODS[name]
-    if num_jfms is None:
-        return method
-    if not isinstance(method, MJFN):
-        raise ValueError(f"{name} has no JFMs; leave num_jfms out")
-    return method.clone(num_jfms=num_jfms)
+    if name not in NETWORKS:
+        raise InputError(f"no network {name}; choose one of {', '.join(NETWORKS)}")
+    return NETWORKS[name].configured(**settings)
 
 
-__all__ = ["METHODS", "MJFN", "Method", "make"]
+__all__ = ["MJFN", "NETWORKS", "Network", "make"]

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from mjfn_jax.layers import Conv, max_pool
-from mjfn_jax.models.method import Method
+from mjfn_jax.models.network import Network
 
 
-class AlexNet(Method):
+class AlexNet(Network):
     """From flow images to log-probabilities; 58,293,635 parameters."""
 
     num_classes: int = 3

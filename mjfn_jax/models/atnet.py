@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Num
 
-from mjfn_jax.models.method import Method
+from mjfn_jax.models.network import Network
 from mjfn_jax.models.resnet import ResNet10, unit_length
 
 
-class ApexMethod(Method):
+class ApexMethod(Network):
     """The recipe of ATNet: 2,500 steps of 16 clips, which are 90 epochs of 3DB."""
 
     epochs = 90

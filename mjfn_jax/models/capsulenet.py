@@ -17,11 +17,11 @@ import optax
 from jaxtyping import Array, Float, Int, Key, Num
 
 from mjfn_jax.layers import Conv
-from mjfn_jax.models.method import Method
+from mjfn_jax.models.network import Network
 from mjfn_jax.models.resnet import ResNet18
 
 
-class CapsuleNet(Method):
+class CapsuleNet(Network):
     """From colour apex frames to the lengths of the class capsules; 13,842,496 parameters."""
 
     takes = "frames"

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mjfn_jax.layers import Conv, max_pool_blocks
-from mjfn_jax.models.method import Method, stretch
+from mjfn_jax.models.network import Network, stretch
 
 
 class InceptionBlock(nn.Module):
@@ -49,7 +49,7 @@ def _max_of_neighbours(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     return functools.reduce(jnp.maximum, [x[:, :, j : j + width] for j in range(3)])
 
 
-class DualInception(Method):
+class DualInception(Network):
     """From u and v to log-probabilities; 6,449,867 parameters."""
 
     takes = "uv_strain"

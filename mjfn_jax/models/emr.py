@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from mjfn_jax.models.method import Method
+from mjfn_jax.models.network import Network
 from mjfn_jax.models.resnet import ResNet18
 
 
@@ -32,7 +32,7 @@ class Outputs(NamedTuple):
     domain: Float[Array, "B D"]
 
 
-class NeuralRecognizer(Method):
+class NeuralRecognizer(Network):
     """From flow images to classes, out of features that do not tell the database."""
 
     epochs = 100

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from mjfn_jax.layers import Conv, max_pool
-from mjfn_jax.models.method import Method
+from mjfn_jax.models.network import Network
 from mjfn_jax.precision import dot_general
+
+FUSIONS = ("softmax", "average")
+"""Eq. 11 and Eq. 10."""
 
 
 class Backbone(nn.Module):
@@ -53,7 +56,7 @@ class JointFeatureModule(nn.Module):
         return _dense(self.num_classes, "fc2")(x)
 
 
-class MJFN(Method):
+class MJFN(Network):
     """The whole network, from flow images to the fused prediction.
 
     `num_jfms` and `fusion` make the paper's three models: MJFN (3, `softmax`), MJFN-Avg
@@ -67,6 +70,13 @@ class MJFN(Method):
     """`softmax` (Eq. 11) or `average` (Eq. 10)."""
     dropout: float = 0.5
 
+    def __post_init__(self):
+        if not 0 <= self.num_jfms <= 4:
+            raise ValueError(f"num_jfms must be 0 to 4, not {self.num_jfms}")
+        if self.fusion not in FUSIONS:
+            raise ValueError(f"fusion must be {' or '.join(FUSIONS)}, not {self.fusion}")
+        super().__post_init__()
+
     @nn.compact
     def __call__(
         self, images: Num[Array, "B 224 224 3"], train: bool = False
@@ -77,8 +87,6 @@ class MJFN(Method):
           images: flow images, 0 to 255.
           train: whether dropout is on; it then needs a `dropout` key.
         """
-        if not 0 <= self.num_jfms <= 4:
-            raise ValueError(f"num_jfms must be 0 to 4, not {self.num_jfms}")
         # White, which is no motion, becomes 0: with white at 1 the same training stays at chance.
         maps = Backbone(name="backbone")(images.astype(jnp.float32) / 255 - 1)
         x = max_pool(maps[4])
@@ -115,8 +123,6 @@ def fuse(logits: Float[Array, "n B K"], fusion: str) -> Float[Array, "B K"]:
     `softmax` gives a probability of at most e⁴/(e⁴+2) = 0.965 and a loss of at least 0.036.
     A single output is returned as it is: there is nothing to fuse.
     """
-    if fusion not in ("softmax", "average"):
-        raise ValueError(f"fusion must be softmax or average, not {fusion}")
     log_probabilities = nn.log_softmax(logits.astype(jnp.float32))
     if len(logits) == 1:
         return log_probabilities[0]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mjfn_jax.layers import Conv, max_pool_blocks
-from mjfn_jax.models.method import Method
+from mjfn_jax.models.network import Network
 
 
 class Stream(nn.Module):
@@ -26,7 +26,7 @@ class Stream(nn.Module):
         return x.reshape(x.shape[0], -1)
 
 
-class OFFApexNet(Method):
+class OFFApexNet(Network):
     """From u and v to log-probabilities; 2,664,475 parameters."""
 
     takes = "uv_strain"

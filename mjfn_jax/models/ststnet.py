@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mjfn_jax.layers import Conv, max_pool_blocks
-from mjfn_jax.models.method import Method, stretch
+from mjfn_jax.models.network import Network, stretch
 
 
-class STSTNet(Method):
+class STSTNet(Network):
     """From u, v and optical strain to log-probabilities; 1,683 parameters.
 
     The three streams, of 3, 5 and 8 filters, see the same input and treat each filter's output

@@ -4,6 +4,7 @@ Orbax restores flipped bits without an error, so a checkpoint is compared with i
 before it is read. Stock Orbax reads the folders too: `orbax.checkpoint.v1.load(folder)`.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -21,11 +22,7 @@ from orbax.checkpoint import v1 as ocp
 from flow.disk import manifest
 from flow.errors import InputError
 from mjfn_jax import models, train
-from mjfn_jax.models.method import checked
-
-# Orbax tells each step of a save, and prints the traceback of an error that it also raises.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
-
+from mjfn_jax.inputs import checked
 
 _CURE = "delete this checkpoint's folder, and it is made again"
 
@@ -52,7 +49,8 @@ def save(
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     _discard(unfinished)
     try:
-        ocp.save(unfinished, jax.tree.map(np.asarray, tree), custom_metadata=config)
+        with _quiet():
+            ocp.save(unfinished, jax.tree.map(np.asarray, tree), custom_metadata=config)
     except ValueError as error:  # how Orbax's storage reports what the system refused
         _discard(unfinished)
         if code := re.search(r"os_error_code='(\d+)'", str(error)):
@@ -63,6 +61,18 @@ def save(
     manifest.write(unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Orbax tells each step of a save, and prints the traceback of an error that it also raises."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _discard(unfinished):
@@ -89,9 +99,9 @@ def restore(folder: str | os.PathLike[str], template: Any) -> Any:
 
 
 def _read(folder, template):
-    return ocp.load(
-        folder.absolute(), jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
-    )
+    empty = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
+    with _quiet():
+        return ocp.load(folder.absolute(), empty)
 
 
 def check(folder: str | os.PathLike[str], cure: str = _CURE) -> None:
@@ -101,7 +111,8 @@ def check(folder: str | os.PathLike[str], cure: str = _CURE) -> None:
 
 def config_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The configuration that was saved with a checkpoint."""
-    return ocp.metadata(pathlib.Path(folder).absolute()).custom_metadata
+    with _quiet():
+        return ocp.metadata(pathlib.Path(folder).absolute()).custom_metadata
 
 
 def load(
@@ -125,15 +136,17 @@ def load(
     if not path.is_dir():
         raise InputError(f"{path}: no checkpoint; experiments/train.py makes one")
     check(path, cure="take a whole copy of the checkpoint or train it again")
-    config = config_of(path) or {}
-    if config.get("method") not in models.METHODS:
+    about = (config_of(path) or {}).get("method") or {}
+    if about.get("name") not in models.NETWORKS:
         raise InputError(f"{path}: not a trained network; name a folder with a model or a fold")
-    method = models.make(config["method"], config["num_jfms"])
+    settings = {k: v for k, v in about["settings"].items() if k != "num_classes"}
+    method = models.make(about["name"], **settings)
     template = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
     variables = _read(path, template)
     apply = jax.jit(functools.partial(train.log_probabilities, method))
 
     def classify(inputs: Any) -> Float[np.ndarray, "B K"]:
-        return np.exp(np.asarray(apply(variables, checked(method, inputs, "B"))))
+        clips = checked(method.takes, inputs, "B", method.title)
+        return np.exp(np.asarray(apply(variables, clips)))
 
     return classify

@@ -6,6 +6,7 @@ on a file system that all machines share.
 """
 
 import contextlib
+import dataclasses
 import io
 import logging
 import math
@@ -15,7 +16,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -23,29 +24,29 @@ import numpy as np
 from jaxtyping import Bool
 
 from flow.errors import InputError
-from mjfn_jax import train
+from mjfn_jax.data import Dataset
+from mjfn_jax.models.network import Network
 from mjfn_jax.runs import sweep
-from mjfn_jax.data import FlowImages
-from mjfn_jax.folds import Fold
-from mjfn_jax.models.method import Method
+from mjfn_jax.runs.chunk import OnEpoch, silent
+from mjfn_jax.runs.folder import FoldResult, Task
+from mjfn_jax.train import Recipe
 
 _ATTEMPTS = 4
 """How often a part is begun before its workers' deaths are taken for its own fault."""
 
 
 def run(
-    method: Method,
-    flows: FlowImages,
-    folds: Sequence[Fold],
+    method: Network,
+    clips: Dataset,
+    tasks: Sequence[Task],
     held_out: Bool[np.ndarray, "F N"],
-    recipe: train.Recipe,
-    out: str | os.PathLike[str],
-    config: dict[str, Any],
+    recipe: Recipe,
+    states: str | os.PathLike[str],
     address: str,
     save_every: float = 60.0,
-    on_epoch: Callable[[int, float], None] = lambda done, loss: None,
+    on_epoch: OnEpoch = silent,
     pretrained: Any = None,
-) -> list[sweep.FoldResult]:
+) -> list[FoldResult]:
     """Train the folds on a Ray cluster; otherwise as :func:`mjfn_jax.runs.sweep.run`.
 
     The folds are split into equal parts, one for each GPU of the cluster, or, where there is no
@@ -56,33 +57,35 @@ def run(
     of the cores only: the number of threads decides the order of sums, hence the last bits.
 
     Args:
-      method, flows, folds, held_out, recipe, config, save_every, pretrained: as for `sweep.run`.
-      out: the run's folder, on a file system that all machines of the cluster share.
+      method, clips, held_out, recipe, save_every, pretrained: as for `sweep.run`.
+      tasks: the folds; their folders are on a file system that all machines of the cluster share.
+      states: folder for the states in training, on that file system too.
       address: `local` starts a cluster on this machine and ends it; any other is that of a
         running one, `HOST:PORT` or `auto`.
       on_epoch: as for `sweep.run`. What a dead worker had not saved is trained again, and
         counted once.
 
     Returns:
-      A result for each fold, in the order of `folds`, as from `sweep.run`: on machines of one
+      A result for each task, as from `sweep.run`: on machines of one
       kind, to the bit.
 
     Raises:
-      InputError: Ray is not installed, there is no cluster at `address`, `out` is not shared,
+      InputError: Ray is not installed, there is no cluster at `address`, `states` is not shared,
         workers die again and again, or what `sweep.run` raises.
     """
-    out = pathlib.Path(out).absolute()
+    states = pathlib.Path(states).absolute()
+    tasks = [dataclasses.replace(task, out=task.out.absolute()) for task in tasks]
     cache = jax.config.jax_compilation_cache_dir
-    shared = method, flows, held_out, recipe, out, config, save_every, pretrained, cache
-    marker = _marker(out)
+    shared = method, clips, held_out, recipe, states, save_every, pretrained, cache
+    marker = _marker(states)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()
     try:
-        with _joined(address, sweep.input_bytes(flows)) as ray:
+        with _joined(address, sweep.input_bytes(clips)) as ray:
             resources, workers = _share(ray.nodes())
             parts = [
-                [folds[i] for i in part]
-                for part in np.array_split(np.arange(len(folds)), min(workers, len(folds)))
+                [tasks[i] for i in part]
+                for part in np.array_split(np.arange(len(tasks)), min(workers, len(tasks)))
             ]
             # On this machine, so that the queue does not end with another one.
             here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
@@ -90,18 +93,18 @@ def run(
             )
             queue = ray.util.queue.Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
             stored = ray.put(shared)
-            tasks = [
+            jobs = [
                 ray.remote(_train_part)
                 .options(
                     **resources,
-                    name=f"{part[0].name} to {part[-1].name}",
+                    name=f"{part[0].fold.name} to {part[-1].fold.name}",
                     max_retries=_ATTEMPTS - 1,
                     scheduling_strategy="SPREAD",
                 )
                 .remote(number, part, stored, queue)
                 for number, part in enumerate(parts)
             ]
-            results = _gather(ray, tasks, parts, queue, on_epoch)
+            results = _gather(ray, jobs, parts, queue, on_epoch)
     finally:
         marker.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # states for the next call
@@ -110,9 +113,9 @@ def run(
     return results
 
 
-def _marker(out):
+def _marker(states):
     """Tells a worker that it sees the run's folder; keeps the folder of states from removal."""
-    return out / "state" / ".cluster"
+    return states / ".cluster"
 
 
 @contextlib.contextmanager
@@ -188,16 +191,16 @@ def _share(nodes: Sequence[dict[str, Any]]) -> tuple[dict[str, int], int]:
     return {"num_cpus": share}, sum(count // share for count in cores)
 
 
-def _train_part(number, folds, shared, queue):
+def _train_part(number, tasks, shared, queue):
     """A task of the cluster: train a part of the folds.
 
     After each epoch (part, worker, epochs of folds done, loss) are put into the queue.
     """
-    method, flows, held_out, recipe, out, config, save_every, pretrained, cache = shared
+    method, clips, held_out, recipe, states, save_every, pretrained, cache = shared
     host = socket.gethostname()
-    if not _marker(out).exists():
+    if not _marker(states).exists():
         raise InputError(
-            f"{out}: not the same folder on {host}; choose an --out on a file system that all "
+            f"{states}: not the same folder on {host}; choose an --out on a file system that all "
             "machines of the cluster share"
         )
     jax.config.update("jax_compilation_cache_dir", cache)
@@ -208,21 +211,21 @@ def _train_part(number, folds, shared, queue):
         total += done
         queue.put((number, f"{host}:{os.getpid()}", total, float(loss)))
 
-    tasks = [sweep.Task(fold, recipe, out, config) for fold in folds]
     return sweep.run_together(
         method,
-        flows,
+        clips,
         tasks,
         held_out,
-        out / "state",  # with the other parts' states
+        recipe,
+        states,  # with the other parts'
         save_every=save_every,
         on_epoch=on_epoch,
         pretrained=pretrained,
     )
 
 
-def _gather(ray, tasks, parts, queue, on_epoch):
-    """The tasks' results in order; meanwhile, their epochs."""
+def _gather(ray, jobs, parts, queue, on_epoch):
+    """The jobs' results in order; meanwhile, their epochs."""
     done, begun, workers = [0] * len(parts), [0] * len(parts), [None] * len(parts)
 
     def count():
@@ -235,15 +238,15 @@ def _gather(ray, tasks, parts, queue, on_epoch):
                         "worker %s is gone; %s goes on with its folds (%s to %s) after epoch %d",
                         workers[part],
                         worker,
-                        parts[part][0].name,
-                        parts[part][-1].name,
+                        parts[part][0].fold.name,
+                        parts[part][-1].fold.name,
                         begun[part] // len(parts[part]),
                     )
                 workers[part] = worker
             on_epoch(max(0, total - done[part]), loss)
             done[part] = max(total, done[part])
 
-    pending = tasks
+    pending = jobs
     while pending:
         ready, pending = ray.wait(pending, timeout=0.2)
         count()
@@ -259,4 +262,4 @@ def _gather(ray, tasks, parts, queue, on_epoch):
                 f"({str(error).strip().splitlines()[0]}); finished folds are kept, and the same "
                 "command continues"
             ) from None
-    return [result for results in ray.get(tasks) for result in results]
+    return [result for results in ray.get(jobs) for result in results]

@@ -11,30 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from mjfn_jax.scores import metrics
-from mjfn_jax.data import FlowImages
+from flow.disk import kept
+from mjfn_jax.data import Dataset
 from mjfn_jax.report.figures import confusion_figure, curves_figure
+from mjfn_jax.runs.folder import FoldResult
 from mjfn_jax.runs.hardware import hardware
+from mjfn_jax.runs.identity import Identity
+from mjfn_jax.scores import metrics
 from mjfn_jax.scores.logs import write_log
-from mjfn_jax.runs.sweep import FoldResult
 
 _PACKAGES = ("mjfn-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def summarise(
-    flows: FlowImages, results: Sequence[FoldResult], config: dict[str, Any], seconds: float
-) -> dict[str, Any]:
+def summarise(clips: Dataset, results: Sequence[FoldResult], identity: Identity) -> dict[str, Any]:
     """The content of results.json, ready for JSON.
 
     Args:
-      flows: all clips of the dataset, also those of folds that were not trained: the majority
+      clips: all clips of the dataset, also those of folds that were not trained: the majority
         baseline of a fold counts the classes of all its training clips.
       results: the folds that were trained.
-      config: the run's configuration.
-      seconds: how long this call trained; a resumed run counts from its last start.
+      identity: what the run depends on.
 
     Returns:
-      `configuration`, `versions`, `hardware`, `seconds`, `scores` and `majority` (`pooled` and
+      `identity`, `versions`, `hardware`, `seconds` (of all folds, over all parts of a run that was
+      stopped), `scores` and `majority` (`pooled` and
       each part, see :func:`mjfn_jax.scores.metrics.score_parts`), `failed` (fold and epoch),
       `predictions` and `history` (loss and accuracy by fold). `scores` and `majority` are None
       if a fold failed: scores without its clips would be those of another test set.
@@ -46,12 +46,12 @@ def summarise(
         if result.failed_at is not None
     ]
     return {
-        "configuration": config,
+        "identity": identity,
         "versions": versions(),
         "hardware": hardware(),
-        "seconds": round(seconds, 1),
+        "seconds": round(sum(result.seconds for result in results), 1),
         "scores": None if failed else metrics.score_parts(predictions),
-        "majority": None if failed else metrics.score_parts(_majority(flows, predictions)),
+        "majority": None if failed else metrics.score_parts(_majority(clips, predictions)),
         "failed": failed,
         "predictions": [dataclasses.asdict(prediction) for prediction in predictions],
         "history": {
@@ -85,22 +85,19 @@ def write(
     if summary["scores"] is not None:
         write_log(out / "predictions.log", [p for result in results for p in result.predictions])
         confusion_figure(summary["scores"], out / "confusion.png")
-    sound = [result for result in results if result.failed_at is None]
+    sound = [result for result in results if result.failed_at is None and len(result.loss)]
     if sound:
         history = {
             name: np.stack([getattr(result, name) for result in sound], axis=1)
             for name in ("loss", "accuracy")
         }
         curves_figure(history, out / "curves.png", loss_floor)
-    unfinished = out / ".results.json.unfinished"
-    unfinished.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-    os.replace(unfinished, out / "results.json")
+    kept.write(out / "results.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
 
 
-def _majority(flows, predictions):
+def _majority(clips, predictions):
     """The majority baseline's predictions for the same clips."""
-    people = np.array([f"{d}/{s}" for d, s in zip(flows.databases, flows.subjects, strict=True)])
-    guesses = dict(zip(people, metrics.majority(flows.labels, people), strict=True))
+    guesses = dict(zip(clips.people, metrics.majority(clips.labels, clips.people), strict=True))
     return [
         dataclasses.replace(p, prediction=int(guesses[f"{p.database}/{p.subject}"]))
         for p in predictions

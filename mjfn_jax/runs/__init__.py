@@ -1,0 +1,1 @@
+"""A run: what it depends on, its folder, its folds, what it leaves."""
