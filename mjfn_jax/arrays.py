@@ -46,7 +46,7 @@ def leave_one_subject_out(
 
     Returns:
       A prediction for each clip, in the order of `inputs`; the clips are named by their place.
-      `mjfn_jax.scores.logs.write_log` writes them, `mjfn_jax.scores.metrics.score_parts` scores
+      `mjfn_jax.scores.logs.write_log` writes them, `mjfn_jax.scores.parts.score_parts` scores
       them.
 
     Raises:

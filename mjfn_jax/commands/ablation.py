@@ -12,9 +12,8 @@ import dataclasses
 import json
 import pathlib
 import time
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import tyro
 
 from flow.disk.lock import hold
@@ -24,7 +23,9 @@ from mjfn_jax.commands.console import progress_bar
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.precision import Precision
+from mjfn_jax.report import tables
 from mjfn_jax.report.figures import seeds_figure
+from mjfn_jax.report.finished import summarise
 from mjfn_jax.runs import results, sweep
 from mjfn_jax.train import Recipe
 
@@ -107,7 +108,7 @@ def main(flags: Ablation) -> None:
         (out / "ablation.json").write_text(json.dumps(runs, indent=1) + "\n")
         rows = summarise(runs)
         seeds_figure(rows, out / "ablation.png")
-    print(table(rows))
+    print(tables.ablation(rows))
     print(f"written to {out}")
     failed = [
         f"{run['configuration']['network']}, seed {run['configuration']['seed']}, "
@@ -127,54 +128,3 @@ def _folder(out, config):
     network = config["network"].lower().replace(", ", "-").replace(" ", "-")
     settings = "{precision}-lr{learning_rate:g}-e{epochs}-b{batch_size}".format(**config)
     return out / network / settings / f"seed{config['seed']}"
-
-
-def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs of each network, learning rate and precision, taken together.
-
-    Returns:
-      For each: `network`, `num_jfms`, `fusion`, `learning_rate`, `precision`, `failed` (seeds)
-      and `scores`: by part the lists `uf1` and `uar`, one value for each sound seed.
-    """
-    axes = ("network", "num_jfms", "fusion", "learning_rate", "precision")
-    rows: dict[tuple, dict[str, Any]] = {}
-    for run in runs:
-        config = run["configuration"]
-        key = tuple(config[axis] for axis in axes)
-        row = rows.setdefault(key, dict(zip(axes, key, strict=True), failed=[], scores={}))
-        if run["failed"]:
-            row["failed"].append(config["seed"])
-            continue
-        for part, entry in run["scores"].items():
-            both = row["scores"].setdefault(part, {"uf1": [], "uar": []})
-            for measure, values in both.items():
-                values.append(entry[measure])
-    return list(rows.values())
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Mean over the seeds, and the lowest and highest, of the pooled scores."""
-    lines = [("network", "learning rate", "precision", "seeds", "UF1", "UAR", "failed seeds")]
-    for row in rows:
-        pooled = row["scores"].get("pooled", {"uf1": [], "uar": []})
-        lines.append(
-            (
-                row["network"],
-                f"{row['learning_rate']:g}",
-                row["precision"],
-                str(len(pooled["uf1"])),
-                *(_spread(pooled[measure]) for measure in ("uf1", "uar")),
-                ", ".join(map(str, row["failed"])) or "-",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def _spread(values):
-    if not values:
-        return "-"
-    return f"{np.mean(values):.3f} [{min(values):.3f}, {max(values):.3f}]"

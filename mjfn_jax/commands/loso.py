@@ -19,7 +19,7 @@ from mjfn_jax.commands.console import not_finite, progress_bar
 from mjfn_jax.commands.flags import Sharing, Training
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.runs import cluster, results, sweep
-from mjfn_jax.scores import metrics
+from mjfn_jax.scores.parts import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,5 +65,5 @@ def main(flags: Loso) -> None:
         results.write(out, summary, done, method.loss_floor())
     if summary["failed"]:
         raise not_finite(summary["failed"], recipe.learning_rate)
-    print(metrics.table(summary["scores"], summary["majority"]))
+    print(table(summary["scores"], summary["majority"]))
     print(f"written to {out}")

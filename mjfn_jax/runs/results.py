@@ -16,6 +16,7 @@ from mjfn_jax.data import FlowImages
 from mjfn_jax.report.figures import confusion_figure, curves_figure
 from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.scores.logs import write_log
+from mjfn_jax.scores.parts import score_parts
 from mjfn_jax.runs.sweep import FoldResult
 
 _PACKAGES = ("mjfn-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -35,7 +36,7 @@ def summarise(
 
     Returns:
       `configuration`, `versions`, `hardware`, `seconds`, `scores` and `majority` (`pooled` and
-      each part, see :func:`mjfn_jax.scores.metrics.score_parts`), `failed` (fold and epoch),
+      each part, see :func:`mjfn_jax.scores.parts.score_parts`), `failed` (fold and epoch),
       `predictions` and `history` (loss and accuracy by fold). `scores` and `majority` are None
       if a fold failed: scores without its clips would be those of another test set.
     """
@@ -50,8 +51,8 @@ def summarise(
         "versions": versions(),
         "hardware": hardware(),
         "seconds": round(seconds, 1),
-        "scores": None if failed else metrics.score_parts(predictions),
-        "majority": None if failed else metrics.score_parts(_majority(flows, predictions)),
+        "scores": None if failed else score_parts(predictions),
+        "majority": None if failed else score_parts(_majority(flows, predictions)),
         "failed": failed,
         "predictions": [dataclasses.asdict(prediction) for prediction in predictions],
         "history": {
