@@ -522,18 +522,22 @@ def test_what_is_known_of_a_run_is_shown_and_hashes_are_cut(undrawn, data_dir, t
     write(folder, "results.json", results())
     page = make(folder, data_dir=data_dir, out=tmp_path / "page.html")
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
-    assert facts["settings num jfms"] == "3" and facts["epochs"] == "3"
-    assert facts["code"] == "c0dec0dec0de…" and facts["fingerprint"] == "000000000000…"
-    assert facts["parameters tau"] == "0.25" and facts["seeds"] == "0, 1"
+    assert facts["num jfms"] == "3" and facts["epochs"] == "3"
+    assert facts["code"] == "c0dec0dec0de…" and facts["content"] == "f00df00df00d…"
+    assert facts["SMIC"] == "fingerprint: 000000000000…, tau: 0.25, backend: opencv"
+    assert facts["seeds"] == "0, 1"
     assert facts["MJFN"].startswith("name: mjfn, code: c0dec0dec0de…, epochs: 3")
     assert facts["held out"] == "samm/6, samm/7" and facts["device"] == "cpu"
     groups = re.findall(r"<h4>(.*?)</h4>", page)
-    shared = ["Data", "SMIC", "Protocol", "Versions", "Hardware"]
+    shared = ["Data", "Protocol", "Versions", "Hardware"]
     assert groups == ["Methods", *shared, "Method", "Recipe", *shared]
 
 
 def test_facts_in_facts_are_flattened():
-    assert flattened({"a": {"b": {"c": 1}, "d": [2]}, "e": {}}) == {"a b c": 1, "a d": [2]}
+    assert flattened({"a": {"b": {"c": 1}, "d": [2]}, "e": {}}) == {"c": 1, "d": [2]}
+    assert flattened({"a": {"b": 1}, "c": {"b": 2, "d": 3}, "d": 4}) == {
+        "b": 1, "c b": 2, "c d": 3, "d": 4,
+    }  # fmt: skip
     assert fact({"a": None, "b": [1e-4, "f" * 64]}) == "a: –, b: 0.0001, ffffffffffff…"
 
 

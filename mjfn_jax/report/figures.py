@@ -145,7 +145,7 @@ def seeds_figure(
         for panel, measure in zip(line, ("uf1", "uar"), strict=True):
             for number, part in enumerate(parts):
                 _draw_seeds(panel, here, part, measure, f"C{number}", part_title(part, dataset))
-            panel.set(xlabel="number of JFMs", ylim=(0, 1))
+            panel.set(xlabel="number of JFMs", ylim=(0, 1.02))
             panel.set_title(f"{measure.upper()}, learning rate {rate:g}, {precision}", fontsize=10)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.spines[["top", "right"]].set_visible(False)
@@ -175,7 +175,7 @@ def amplitude_figure(result: dict[str, Any], path: str | os.PathLike[str]) -> No
         shift = 0.16 * (number - (len(titles) - 1) / 2)
         uf1 = [entry["uf1"] for entry in result["methods"][title]]
         _draw_pairs(left, uf1, shift, f"C{number}", title)
-    left.set_ylim(0, 1)
+    left.set_ylim(0, 1.02)
     left.set_title("UF1", fontsize=11)
     left.legend(frameon=False, fontsize=9)
     for panel in right:

@@ -284,13 +284,12 @@ def _read_ablation(name, finished, content):
     varied = ("learning_rate", "seed", "precision")
     recipe = {key: value for key, value in first["recipe"].items() if key not in varied}
     recipe["seeds"] = sorted({run["identity"]["recipe"]["seed"] for run in content})
-    settings = {
-        f"{run['identity']['method']['title']} {key}": value
-        for run in content
-        for key, value in flattened(run["identity"]["method"]).items()
-        if key not in ("title", "settings num_jfms", "settings fusion")
-    }
-    facts = {"Methods": settings, "Recipe": flattened(recipe)} | _facts(first, content[0])
+    methods = {}
+    for run in content:
+        said = flattened(run["identity"]["method"])
+        title = said.pop("title")
+        methods[title] = {k: said[k] for k in said if k not in ("num_jfms", "fusion")}
+    facts = {"Methods": methods, "Recipe": flattened(recipe)} | _facts(first, content[0])
     dataset = _text(first["data"]["dataset"])
     return Ablation(name, "ablation.py", finished, dataset, facts, rows)
 
@@ -300,8 +299,8 @@ def _facts(identity, content):
     data = dict(identity["data"])
     databases = data.pop("databases")
     return {
-        "Data": flattened(data),
-        **{part_title(database): flattened(one) for database, one in databases.items()},
+        "Data": flattened(data)
+        | {part_title(database): flattened(one) for database, one in databases.items()},
         "Protocol": flattened(identity["protocol"]),
         "Versions": flattened(identity["versions"] | content["versions"]),
         "Hardware": flattened({"device": identity["device"], **content["hardware"]}),

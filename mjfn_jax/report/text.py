@@ -88,11 +88,15 @@ def fact(value: Any) -> str:
 
 
 def flattened(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts in facts as one level: `{"a": {"b": 1}}` becomes `{"a b": 1}`."""
+    """Facts in facts as one level: `{"a": {"b": 1}}` becomes `{"b": 1}`.
+
+    An inner name that is already there has the outer one before it: `a b`.
+    """
     flat = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= {f"{name} {inner}": one for inner, one in flattened(value).items()}
+            for inner, one in flattened(value).items():
+                flat[f"{name} {inner}" if inner in flat or inner in values else inner] = one
         else:
             flat[name] = value
     return flat
