@@ -15,7 +15,8 @@ from flow.errors import InputError
 from mjfn_jax import models, train
 from mjfn_jax.folds import leave_one_subject_out
 from mjfn_jax.runs import loso
-from mjfn_jax.scores import logs, metrics
+from mjfn_jax.scores import logs
+from mjfn_jax.scores.parts import score_parts
 from mjfn_jax.train import Recipe
 
 SUBJECTS = [f"s{k // 4}" for k in range(12)]
@@ -37,7 +38,7 @@ def test_from_u_v_and_strain_to_a_log(method, epochs, tmp_path):
     )
     assert [p.clip for p in predictions] == [str(k) for k in range(12)]
     assert [p.label for p in predictions] == LABELS.tolist()
-    assert metrics.score_parts(predictions)["pooled"]["uf1"] > 0.9
+    assert score_parts(predictions)["pooled"]["uf1"] > 0.9
     logs.write_log(tmp_path / "log", predictions)
     assert len(logs.read_log(tmp_path / "log")) == 12
 

@@ -37,10 +37,11 @@ POOLED = part([[8, 1, 1], [0, 5, 0], [1, 0, 3]])
 
 
 def test_each_part_has_a_panel_with_shares_of_its_rows(tmp_path, drawn):
-    confusion_figure({"pooled": POOLED, "smic": SMIC, "samm": SAMM}, tmp_path / "confusion.png")
+    parts = {"pooled": POOLED, "smic": SMIC, "samm": SAMM}
+    confusion_figure(parts, tmp_path / "confusion.png", dataset="3db")
     pooled, smic, samm = drawn[0].axes
     titles = [panel.get_title() for panel in drawn[0].axes]
-    assert titles == ["pooled (19 clips)", "SMIC (12 clips)", "SAMM (7 clips)"]
+    assert titles == ["3DB (19 clips)", "SMIC (12 clips)", "SAMM (7 clips)"]
     cells = {text.get_position(): text.get_text() for text in smic.texts}
     assert cells[0, 0] == "75 %\n6"
     assert cells[1, 0] == "12 %\n1"  # a negative clip called positive: column 1, row 0

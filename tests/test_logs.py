@@ -1,5 +1,6 @@
 """Prediction logs: what is written comes back, what is wrong is named."""
 
+import pathlib
 import tempfile
 
 import pytest
@@ -29,17 +30,63 @@ def read(tmp_path, text):
     return read_log(path)
 
 
-@given(st.dictionaries(FOLD, st.dictionaries(CLIP, LABELS, min_size=1), min_size=1))
-@settings(max_examples=100, deadline=None)
-def test_a_log_comes_back_as_it_was_written(folds):
-    predictions = [
-        Prediction(*fold, clip, *labels)
-        for fold, clips in folds.items()
-        for clip, labels in clips.items()
-    ]
-    with tempfile.NamedTemporaryFile(suffix=".log") as file:
-        write_log(file.name, predictions)
-        assert read_log(file.name) == predictions
+ANY = st.text(st.characters(exclude_categories=()), min_size=1, max_size=8) | st.sampled_from(
+    ["1", "2", "pooled", "SMIC", "Casme2", "EP01 _2", "%31", "50%", "\ufeffsmic", "a\u2028b", " "]
+)
+"""Any name, also with lone surrogates, which stand for undecodable bytes of a file's name."""
+
+
+@pytest.mark.parametrize(("fold", "clip"), [(FOLD, CLIP), (st.tuples(ANY, ANY), ANY)])
+def test_a_log_comes_back_as_it_was_written(fold, clip):
+    folds = st.dictionaries(fold, st.dictionaries(clip, LABELS, min_size=1), min_size=1)
+
+    @given(folds)
+    @settings(max_examples=150, deadline=None)
+    def comes_back(folds):
+        predictions = [
+            Prediction(*fold, clip, *labels)
+            for fold, clips in folds.items()
+            for clip, labels in clips.items()
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "predictions.log"
+            write_log(path, predictions)
+            assert read_log(path) == predictions
+
+    comes_back()
+
+
+@given(st.tuples(ANY, ANY, ANY))
+@settings(deadline=None)
+def test_a_line_of_a_log_has_no_white_space_but_between_its_words(names):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "predictions.log"
+        write_log(path, [Prediction(*names, 0, 1)])
+        opening, clip, nothing = path.read_text(encoding="utf-8").split("\n")
+    assert (len(opening.split()), len(clip.split()), nothing) == (2, 3, "")
+    assert opening.isprintable() and clip.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("names", "lines"),
+    [
+        (("casme2", "sub01", "EP02_01f"), "casme2 sub01\nEP02_01f 0 1\n"),
+        (("samm", "6", "006_1_2"), "samm 6\n006_1_2 0 1\n"),
+        (("mmew", "S1", "überrascht-1.2+"), "mmew S1\nüberrascht-1.2+ 0 1\n"),
+        (("casme2", "sub01", "EP01 _2"), "casme2 sub01\nEP01%20_2 0 1\n"),
+        (("mmew", "1", "50%"), "mmew %31\n50%25 0 1\n"),
+        (("SMIC", "1", "a\tb"), "%53%4D%49%43 %31\na%09b 0 1\n"),
+    ],
+)
+def test_ordinary_names_stand_in_a_log_as_they_are(tmp_path, names, lines):
+    path = tmp_path / "predictions.log"
+    write_log(path, [Prediction(*names, 0, 1)])
+    assert path.read_text(encoding="utf-8") == lines
+
+
+def test_a_percent_sign_of_a_foreign_log_that_encodes_nothing_stays(tmp_path):
+    (found,) = read(tmp_path, "samm 100%\n5%_%zz_%FF 0 1\n")
+    assert (found.subject, found.clip) == ("100%", "5%_%zz_%FF")
 
 
 def test_the_file_has_the_layout_of_the_challenge(tmp_path):
@@ -84,6 +131,7 @@ def test_equal_clip_names_of_two_subjects_are_two_clips(tmp_path):
         ("smic s01\na 1 1\ncasme2 sub01\n", "line 3: fold 'casme2 sub01' has no clip"),
         ("smic s01\na 1 1\nb 0 1\na 1 1\n", "line 4: clip 'a' of 'smic s01' is already on line 2"),
         ("smic s01\na 1 1\nSMIC s01\na 1 0\n", "line 4: clip 'a' .* line 2"),
+        ("smic s01\na_b 1 1\na%5Fb 1 0\n", "line 3: clip 'a_b' .* line 2"),
         ("smic s01\n\x1b[31mred\x00 1\n", r"line 2: .*\\x1b\[31mred\\x00"),
         ("smic s01\n" + "x" * 1000 + "\n", r"line 2: .{,150}$"),
         ("smic s01\na 1 1\n".encode("utf-16"), "not UTF-8 text"),
@@ -110,18 +158,19 @@ def test_a_log_that_cannot_be_opened_is_named(tmp_path, name, message):
 @pytest.mark.parametrize(
     "prediction",
     [
-        Prediction("smic", "s01", "two words", 0, 0),
+        Prediction("", "s01", "a", 0, 0),
         Prediction("smic", "", "a", 0, 0),
-        Prediction("smic", "s01", "a\nb", 0, 0),
+        Prediction("smic", "s01", "", 0, 0),
         Prediction("smic", "s01", "a", 0, 3),
         Prediction("smic", "s01", "a", -1, 0),
-        Prediction("mmew", "1", "a", 0, 0),
     ],
 )
 def test_nothing_is_written_that_could_not_be_read_back(tmp_path, prediction):
     path = tmp_path / "predictions.log"
-    with pytest.raises(ValueError, match=r"one word|0, 1 or 2|sub01"):
+    with pytest.raises(ValueError, match=r"have a name each|0, 1 or 2"):
         write_log(path, [prediction])
+    with pytest.raises(ValueError, match="'a' of 's01' comes twice"):
+        write_log(path, [Prediction("smic", "s01", "a", 0, 0)] * 2)
     assert not path.exists()
 
 

@@ -18,12 +18,15 @@ from hypothesis import strategies as st
 
 from flow.clips import CLASSES
 from flow.errors import InputError, one_line
+from flow.shards import Shards
 from mjfn_jax.commands.report import Report
 from mjfn_jax.report import amplitude, finished
-from mjfn_jax.report import page as report
+from mjfn_jax.report import page as pages
 from mjfn_jax.report.figures import bands
+from mjfn_jax.report.text import duration, fact, finding, flattened, slugs
 from mjfn_jax.scores import metrics
 from mjfn_jax.scores.logs import Prediction
+from mjfn_jax.scores.parts import over_seeds, score_parts
 
 FLOWS = scripts.FLOWS
 KEYS = tuple(zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True))
@@ -50,42 +53,54 @@ def as_json(records):
     return [dict(vars(record)) for record in records]
 
 
-def row(seeds, sure=True, **further):
+def method(title, **settings):
+    return {"name": title.lower(), "title": title, "settings": settings, "code": "c0de" * 16}
+
+
+RECIPE = {"epochs": 3, "batch_size": 12, "learning_rate": 1e-4, "seed": 0, "precision": "highest",
+          "pretrained": None}  # fmt: skip
+COMMON = {
+    "data": {
+        "dataset": "synthetic", "takes": "image", "clips": 11, "content": "f00d" * 16,
+        "databases": {
+            "smic": {"fingerprint": "0" * 64, "parameters": {"tau": 0.25}, "backend": "opencv"},
+        },
+    },
+    "protocol": {"split": "leave-one-subject-out", "held_out": ["samm/6", "samm/7"]},
+    "versions": {"jax": "0.10.2"},
+    "device": "cpu",
+}  # fmt: skip
+"""What the runs of a table share of their identity."""
+
+
+def row(seeds, sure=True, title="MJFN", recipe=RECIPE, **further):
     """A row of table3.json."""
-    runs = {str(seed): predictions(seed, sure) for seed in seeds}
-    scored = [metrics.score_parts(records, draws=20) for records in runs.values()]
-    parts = {}
-    for part in scored[0]:
-        parts[part] = {}
-        for measure in ("uf1", "uar"):
-            values = [one[part][measure] for one in scored]
-            parts[part][measure] = float(np.mean(values))
-            parts[part][f"{measure}_seeds"] = values
-            parts[part][f"{measure}_interval"] = scored[0][part][f"{measure}_interval"]
     return {
         "kind": "image",
         "epochs": 4,
         "parameters": 1234567,
         "training_seconds": 3725.0,
         "milliseconds_a_clip": 1.25,
-        "scores": parts,
-        "paper": {"3db_uf1": 0.8338, "3db_uar": None, "smic_uf1": 0.2},
-        "confusion": scored[0]["pooled"]["confusion"],
-        "predictions": {seed: as_json(records) for seed, records in runs.items()},
+        **over_seeds({seed: predictions(seed, sure) for seed in seeds}),
+        "paper": {"pooled_uf1": 0.8338, "pooled_uar": None, "smic_uf1": 0.2},
+        "identity": {"method": method(title), "recipe": recipe},
     } | further
 
 
-def table3(**methods):
+def table3(failed=None, **methods):
     return {
         "dataset": "synthetic",
         "folds": sorted({f"{database}/{subject}" for database, subject, _ in KEYS}),
+        "seeds": [0, 1],
+        "identity": COMMON,
+        "versions": COMMON["versions"],
         "hardware": HARDWARE,
-        "failed": {"AlexNet": HOSTILE},
+        "failed": {"AlexNet": HOSTILE} if failed is None else failed,
         "methods": methods,
     }
 
 
-def results(records=None, **changes):
+def results(records=None, identity=None, **changes):
     """A results.json."""
     records = records or predictions(0)
     folds = sorted({f"{record.database}/{record.subject}" for record in records})
@@ -96,20 +111,26 @@ def results(records=None, **changes):
         Prediction(one.database, one.subject, one.clip, one.label, int(guess))
         for one, guess in zip(records, guesses, strict=True)
     ]
+    mjfn = {"method": method("MJFN", num_jfms=3, fusion="softmax"), "recipe": RECIPE}
     return {
-        "configuration": {
-            "dataset": "synthetic", "method": "mjfn", "num_jfms": 3, "epochs": 3, "seed": 0,
-            "learning_rate": 1e-4, "precision": "highest", "fingerprints": {"smic": "0" * 64},
-        },
+        "identity": mjfn | COMMON | (identity or {}),
         "versions": {"jax": "0.10.2"},
         "hardware": HARDWARE,
         "seconds": 61.2,
-        "scores": metrics.score_parts(records, draws=20),
-        "majority": metrics.score_parts(majority, draws=20),
+        "scores": score_parts(records, draws=20),
+        "majority": score_parts(majority, draws=20),
         "failed": [],
         "predictions": as_json(records),
         "history": {fold: {"loss": [1.1, 0.9, 0.7], "accuracy": [0.3, 0.5, 0.8]} for fold in folds},
-    } | changes  # fmt: skip
+    } | changes
+
+
+def networks():
+    """An ablation.json."""
+    return [
+        results(identity={"method": method(title, num_jfms=n, fusion="softmax")})
+        for title, n in (("MJFN", 3), ("MJFN-BbN", 0))
+    ]
 
 
 def write(folder, name, content):
@@ -147,21 +168,16 @@ def page(data_dir, tmp_path_factory):
     against |= {name.replace("uf1", "uar"): value for name, value in against.items()}
     oracle = {"pooled": {"uf1": 0.91, "uar": 0.92}}
     rows = {
-        "LBP-TOP": row([5], sure=False, parameters=None, epochs=None, regions="landmarks",
-                       milliseconds_a_clip=None, against_mjfn=against),
+        "NewNet": row([7], title="NewNet", paper=None),
+        "LBP-TOP": row([5], sure=False, title="LBP-TOP", recipe=None, parameters=None, epochs=None,
+                       regions="landmarks", milliseconds_a_clip=None, against_mjfn=against),
         "MJFN": row([0, 1], curves=bands(history), oracle=oracle),
-        "MJFN-BbN": row([2, 3], parameters=99, start="/home/someone/weights/resnet_50.npz"),
+        "MJFN-BbN": row([2, 3], title="MJFN-BbN", parameters=99,
+                        start="/home/someone/weights/resnet_50.npz"),
     }  # fmt: skip
-    one = results()
-    networks = [("MJFN", 3), ("MJFN-BbN", 0)]
-    runs = [
-        one | {"configuration": one["configuration"] | {
-            "network": name, "num_jfms": n, "fusion": "softmax", "batch_size": 12}}
-        for name, n in networks
-    ]  # fmt: skip
     write(folder / "table & 3", "table3.json", table3(**rows))
-    write(folder / "loso", "results.json", one)
-    write(folder / "jfms", "ablation.json", runs)
+    write(folder / "loso", "results.json", results())
+    write(folder / "jfms", "ablation.json", networks())
     out = folder / "page.html"
     make(*(folder / name for name in ("table & 3", "loso", "jfms")), data_dir=data_dir, out=out)
     return out
@@ -201,6 +217,7 @@ def test_figures_and_tables_are_beside_the_page(page):
     for stem in (
         "table-3-confusion-mjfn-bbn",
         "table-3-curves-mjfn",
+        "table-3-confusion-newnet",
         "loso-amplitude",
         "jfms-jfms",
     ):
@@ -212,41 +229,12 @@ def test_figures_and_tables_are_beside_the_page(page):
     assert all(alt for _, alt in inside)
     with (beside / "table-3.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [line["method"] for line in lines] == ["LBP-TOP", "MJFN", "MJFN-BbN"]
+    assert [line["method"] for line in lines] == ["LBP-TOP", "MJFN-BbN", "MJFN", "NewNet"]
     expected = row([0, 1])["scores"]["samm"]
-    assert float(lines[1]["samm_uf1"]) == expected["uf1"]
-    assert float(lines[1]["samm_uf1_highest_seed"]) == max(expected["uf1_seeds"])
-    assert float(lines[1]["pooled_uf1_oracle"]) == 0.91
+    assert float(lines[2]["samm_uf1"]) == expected["uf1"]
+    assert float(lines[2]["samm_uf1_highest_seed"]) == max(expected["uf1_seeds"])
+    assert float(lines[2]["pooled_uf1_oracle"]) == 0.91
     assert lines[0]["parameters"] == "" and lines[0]["uf1_minus_mjfn_p_holm"] == "0.6"
-
-
-def test_the_latex_table_is_the_papers_with_special_characters_escaped():
-    scores = row([0])["scores"]
-    best = row([1])["scores"]["pooled"]
-    rows = {
-        "50 % & {more}_#1": row([0]) | {"scores": finished.by_part(scores)},
-        "MJFN": row([1]) | {"scores": finished.by_part({**scores, "pooled": best})},
-    }
-    run = finished.Run("a_run", "table3.py", None, "3db", {}, rows, None, {})
-    text = report.latex(run)
-    assert text.replace(r"\{", "").replace(r"\}", "").count("{") == text.replace(r"\{", "").replace(
-        r"\}", ""
-    ).count("}")
-    assert r"\multicolumn{2}{c}{CASME II}" in text and r"a\_run" in text
-    assert "50 \\% \\& \\{more\\}\\_\\#1 &" in text
-    body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    columns = {line.replace(r"\&", "").count("&") for line in body if "multicolumn" not in line}
-    assert columns == {8}
-    higher = max(scores["pooled"]["uf1"], best["uf1"])
-    assert rf"\textbf{{{100 * higher:.2f}}}" in text
-    assert "MJFN & 83.38 & -- & 20.00 & --" in text
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.text())
-def test_escaped_text_has_no_bare_character_of_latex(text):
-    bare = re.sub(r"\\text(backslash|asciitilde|asciicircum)\{\}|\\[&%$#_{}]", "", report.tex(text))
-    assert not set(bare) & set("\\&%$#_{}~^\n")
 
 
 NAME = st.from_regex(r"[a-z0-9_.-]*[a-z0-9]", fullmatch=True)
@@ -262,28 +250,28 @@ def test_of_a_path_only_the_last_name_is_kept(folders, name, root):
 
 
 def test_runs_of_one_name_have_names_of_their_own():
-    assert report.slugs(["run", "Run", "run-2", "run", "…"]) == [
+    assert slugs(["run", "Run", "run-2", "run", "…"]) == [
         *("run", "run-2", "run-2-2", "run-3", "run-4")
     ]
 
 
 def guesses(records_by_seed):
-    return finished._guesses({k: as_json(one) for k, one in enumerate(records_by_seed)})
+    return finished.guesses({k: as_json(one) for k, one in enumerate(records_by_seed)})
 
 
-def test_scores_by_amplitude_are_those_of_each_third_and_intervals_resample_subjects(monkeypatch):
-    monkeypatch.setattr(amplitude, "DRAWS", 40)
+def test_scores_by_amplitude_are_those_of_each_third_and_intervals_resample_subjects():
     methods = {
         title: guesses([predictions(seed) for seed in seeds])
         for title, seeds in {"MJFN": (0, 1), "MJFN-BbN": (2, 3, 4)}.items()
     }
     motion = np.array([AMPLITUDES[KEYS.index(key)] for key in methods["MJFN"].keys])
-    found = amplitude.by_amplitude(methods, motion)
+    found = amplitude.by_amplitude(methods, motion, draws=40)
     assert [entry["clips"] for entry in found["bins"]] == [4, 3, 4]
     assert found["bins"][0]["low"] == pytest.approx(0.2)
     assert sum(found["bins"][1]["databases"].values()) == 3
 
-    labels, people = methods["MJFN"].labels, methods["MJFN"].people
+    labels = methods["MJFN"].labels
+    people = np.array(["/".join(person) for person in methods["MJFN"].people])
     order = np.argsort(motion)
     thirds = [order[:4], order[4:7], order[7:]]
     names = sorted(set(people))
@@ -330,7 +318,7 @@ def test_clips_that_all_move_alike_are_one_third_and_nothing_follows():
     found = amplitude.by_amplitude(methods, np.ones(len(KEYS)))
     assert [entry["clips"] for entry in found["bins"]] == [11, 0, 0]
     assert found["methods"]["MJFN"][1]["uf1"] is None
-    assert found["trend"] is None and amplitude.finding(found) is None
+    assert found["trend"] is None and finding(found) is None
 
 
 @pytest.mark.parametrize(
@@ -344,7 +332,7 @@ def test_clips_that_all_move_alike_are_one_third_and_nothing_follows():
 )
 def test_the_finding_says_what_the_interval_shows_and_no_more(interval, said):
     pair = (0.1, (-0.2, 0.4))
-    text = amplitude.finding({"lead": [pair, pair, pair], "trend": (0.1, interval)})
+    text = finding({"lead": [pair, pair, pair], "trend": (0.1, interval)})
     assert said in text and "+0.100 [−0.200, 0.400]" in text
 
 
@@ -352,7 +340,8 @@ def test_amplitude_is_measured_from_the_flow_where_the_truth_is_not_known(monkey
     random = np.random.default_rng(0)
     flow = random.normal(size=(224, 224, 2)).astype(np.float32)
     record = {"database": "samm", "subject": "6", "clip": "006_1_2", "label": 1, "flow": flow}
-    monkeypatch.setattr(amplitude, "open_shards", lambda dataset, data_dir: [record])
+    opened = Shards({"samm": [record]}, {})
+    monkeypatch.setattr(amplitude, "open_shards", lambda dataset, data_dir: opened)
     moved = amplitude.read_motion("samm", tmp_path)
     length = np.sort(np.sqrt((flow.astype(float) ** 2).sum(-1)), axis=None)
     at = 0.95 * (224 * 224 - 1)
@@ -362,7 +351,7 @@ def test_amplitude_is_measured_from_the_flow_where_the_truth_is_not_known(monkey
 
 def test_the_wrong_clips_are_the_surest_ones_in_order(data_dir):
     moved = amplitude.read_motion("synthetic", data_dir)
-    shown = report.mistakes(guesses([predictions(3)]), moved)
+    shown = pages.mistakes(guesses([predictions(3)]), moved)
     wrong = [one for one in predictions(3) if one.prediction != one.label]
     wrong.sort(key=lambda one: -max(one.probabilities))
     assert len(wrong) == 5
@@ -377,17 +366,17 @@ def test_the_wrong_clips_are_the_surest_ones_in_order(data_dir):
     small = np.asarray(picture, float)
     assert small.mean() == pytest.approx(FLOWS.inputs[number].mean(), abs=2)
     assert small[36 * FLOWS.labels[number] :][:36].mean() > small.mean() + 40  # the bright block
-    assert report.mistakes(guesses([predictions(3, sure=False)]), moved) == []
+    assert pages.mistakes(guesses([predictions(3, sure=False)]), moved) == []
 
 
 def test_the_majority_of_a_table_is_that_of_the_data_set(data_dir):
     moved = amplitude.read_motion("synthetic", data_dir)
-    found = report._majority(guesses([predictions(0)]), moved)
+    found = pages.majority(guesses([predictions(0)]), moved)
     assert found["pooled"]["uf1"] == results()["majority"]["pooled"]["uf1"]
 
 
 def test_right_clips_of_a_subject_are_counted_over_the_seeds():
-    shown = report.by_subject({"MJFN": guesses([predictions(0), predictions(1)])})
+    shown = pages.by_subject({"MJFN": guesses([predictions(0), predictions(1)])})
     records = [*predictions(0), *predictions(1)]
     assert [(one["subject"], one["clips"]) for one in shown] == [
         ("sub01", 2), ("sub02", 2), ("6", 2), ("7", 2), ("s1", 1), ("s2", 2),
@@ -399,7 +388,7 @@ def test_right_clips_of_a_subject_are_counted_over_the_seeds():
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures take most of a page's time."""
-    monkeypatch.setattr(report, "_drawn", lambda *args, **kwargs: "data:,")
+    monkeypatch.setattr(pages, "_drawn", lambda *args, **kwargs: "data:,")
 
 
 def test_without_flow_images_the_page_says_which_flag_to_give_and_builds_nothing(undrawn, tmp_path):
@@ -450,24 +439,55 @@ def test_a_folder_without_a_run_is_answered_with_the_commands_that_make_one(tmp_
         Report(runs=()).run()
 
 
+EARLIER = {"configuration": {"dataset": "3db", "method": "mjfn", "num_jfms": 3}, "scores": None}
+
+
+def changed(**changes):
+    """A results.json whose identity is another."""
+    return results(identity=changes)
+
+
 DAMAGED = {
     "cut": ("results.json", json.dumps(results())[:200]),
     "binary": ("results.json", "\x00\x01"),
     "list": ("results.json", []),
+    "number": ("results.json", 5),
+    "nested": ("results.json", "[" * 100_000),
+    "earlier": ("results.json", EARLIER),
+    "earlier table": ("table3.json", {"dataset": "3db", "configuration": {}, "methods": {}}),
+    "earlier ablation": ("ablation.json", [EARLIER]),
+    "no identity": ("results.json", results() | {"identity": []}),
+    "no method": ("results.json", changed(method=None)),
+    "a title": ("results.json", changed(method={"title": 5})),
+    "a data set": ("results.json", changed(data=COMMON["data"] | {"dataset": ["3db"]})),
+    "no databases": ("results.json", changed(data={"dataset": "3db"})),
+    "a time": ("results.json", results(seconds="12")),
+    "an endless time": ("results.json", json.dumps(results(seconds=0)).replace(
+        '"seconds": 0', '"seconds": 1e999')),
     "no scores": ("results.json", {k: v for k, v in results().items() if k != "scores"}),
+    "scores of nothing": ("results.json", results(scores={})),
+    "other parts": ("results.json", results(majority={
+        k: v for k, v in results()["majority"].items() if k != "samm"})),
+    "half an interval": ("results.json", results(scores={
+        k: v | {"uf1_interval": [0.1]} for k, v in results()["scores"].items()})),
     "no predictions": ("results.json", results() | {"predictions": []}),
     "a class": ("results.json", results()
                 | {"predictions": [vars(Prediction("samm", "6", "a", 7, 0))]}),
     "a database": ("results.json", results()
                    | {"predictions": [vars(Prediction("<b>", "6", "a", 1, 0))]}),
     "a row": ("table3.json", table3(MJFN={"kind": "image"})),
+    "a row of an earlier version": ("table3.json", table3(A={
+        k: v for k, v in row([0]).items() if k != "identity"})),
     "other clips": ("table3.json", table3(A=row([0]), B=row([0], predictions={"0": as_json(
         predictions(0)[1:])}))),
     "a text": ("table3.json", table3(A=row([0], parameters="many"))),
     "half a comparison": ("table3.json", table3(A=row([0], against_mjfn={"uf1": 0.1}))),
+    "half an oracle": ("table3.json", table3(A=row([0], oracle={"pooled": {"uf1": 0.1}}))),
     "curves": ("table3.json", table3(A=row([0], curves={"folds": 1, "loss": [[1, 2]]}))),
     "empty": ("ablation.json", []),
     "numbers": ("ablation.json", [1, 2]),
+    "no JFMs": ("ablation.json", [results(identity={"method": method("STSTNet")})]),
+    "a network of features": ("ablation.json", [results(identity={"recipe": None})]),
 }  # fmt: skip
 
 
@@ -482,16 +502,83 @@ DAMAGED = {
     ],
 )
 def test_a_time_is_given_in_its_two_largest_units(seconds, shown):
-    assert report.duration(seconds) == shown
+    assert duration(seconds) == shown
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_file_is_one_line_that_names_it(case, tmp_path):
+def test_a_damaged_or_earlier_file_is_one_line_that_names_it(case, tmp_path):
     name, content = DAMAGED[case]
     folder = write(tmp_path, name, content)
     with pytest.raises(InputError, match=rf"{name}: damaged .*make it again") as caught:
         finished.read(folder)
     assert "\n" not in str(caught.value)
+    assert ("no identity, so it is of an earlier version" in str(caught.value)) == (
+        case.startswith("earlier") or case == "list"
+    )
+
+
+def test_what_is_known_of_a_run_is_shown_and_hashes_are_cut(undrawn, data_dir, tmp_path):
+    folder = write(tmp_path / "table", "table3.json", table3(MJFN=row([0, 1])))
+    write(folder, "results.json", results())
+    page = make(folder, data_dir=data_dir, out=tmp_path / "page.html")
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert facts["num jfms"] == "3" and facts["epochs"] == "3"
+    assert facts["code"] == "c0dec0dec0de…" and facts["content"] == "f00df00df00d…"
+    assert facts["SMIC"] == "fingerprint: 000000000000…, tau: 0.25, backend: opencv"
+    assert facts["seeds"] == "0, 1"
+    assert facts["MJFN"].startswith("name: mjfn, code: c0dec0dec0de…, epochs: 3")
+    assert facts["held out"] == "samm/6, samm/7" and facts["device"] == "cpu"
+    groups = re.findall(r"<h4>(.*?)</h4>", page)
+    shared = ["Data", "Protocol", "Versions", "Hardware"]
+    assert groups == ["Methods", *shared, "Method", "Recipe", *shared]
+
+
+def test_facts_in_facts_are_flattened():
+    assert flattened({"a": {"b": {"c": 1}, "d": [2]}, "e": {}}) == {"c": 1, "d": [2]}
+    assert flattened({"a": {"b": 1}, "c": {"b": 2, "d": 3}, "d": 4}) == {
+        "b": 1, "c b": 2, "c d": 3, "d": 4,
+    }  # fmt: skip
+    assert fact({"a": None, "b": [1e-4, "f" * 64]}) == "a: –, b: 0.0001, ffffffffffff…"
+
+
+def test_a_handcrafted_method_has_dashes_where_a_network_has_numbers(undrawn, data_dir, tmp_path):
+    content = results(
+        predictions(0, sure=False),
+        identity={"method": method("LBP-TOP"), "recipe": None},
+        history={},
+        majority=None,
+    )
+    folder = write(tmp_path / "run", "results.json", content)
+    page = make(folder, data_dir=data_dir, out=tmp_path / "page.html")
+    recipe = page[page.index("Recipe and cost") : page.index("Confusion matrices")]
+    cells = re.findall(r"<td.*?>(.*?)</td>", recipe)
+    assert cells == ["image", "–", "–", "1 min 1 s", "–", ""]
+    assert "Training curves" not in page and "Most confidently wrong" not in page
+    assert "Majority class" in page  # that of the flow images
+
+
+def test_a_method_that_the_paper_does_not_list_stands_last_without_the_papers_figures(
+    undrawn, data_dir, tmp_path
+):
+    rows = {"NewNet": row([1], paper=None), "MJFN": row([0]),
+            "Another": row([2], paper=dict.fromkeys(["pooled_uf1"]))}  # fmt: skip
+    folder = write(tmp_path / "run", "table3.json", table3({}, **rows))
+    page = make(folder, data_dir=data_dir, out=tmp_path / "page.html")
+    scores = page[page.index("Scores: 3DB") : page.index("Scores by database")]
+    lines = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', scores, re.DOTALL)
+    assert [title for title, _ in lines] == ["MJFN", "NewNet", "Another", "Majority class"]
+    assert [">0.834<" in line for _, line in lines] == [True, False, False, False]
+    assert lines[1][1].count("–</td>") == 2
+
+
+@pytest.mark.parametrize("there", ["file", "page_files"])
+def test_a_page_below_a_file_is_refused_in_one_line(undrawn, data_dir, tmp_path, there):
+    folder = write(tmp_path / "run", "results.json", results())
+    (tmp_path / there).touch()
+    out = tmp_path / ("page.html" if there == "page_files" else "file/page.html")
+    with pytest.raises(SystemExit, match=r"error: --out=.*a file stands in its way; choose") as end:
+        make(folder, data_dir=data_dir, out=out)
+    assert "\n" not in end.value.code
 
 
 # In a browser
@@ -564,14 +651,16 @@ def test_a_column_is_sorted_both_ways_and_missing_values_come_last(opened):
     names = [head.text.partition("\n")[0] for head in heads]
     before = columns(table)
     n = names.index("Parameters")
-    assert [line[n] for line in before] == ["", "1234567", "99"]
+    assert [line[n] for line in before] == ["", "99", "1234567", "1234567"]
     for order, key in (("ascending", None), ("descending", Keys.ENTER), ("ascending", Keys.SPACE)):
         button = heads[n].find_element("tag name", "button")
         button.send_keys(key) if key else button.click()
         assert heads[n].get_attribute("aria-sort") == order
-        numbers = ["99", "1234567"] if order == "ascending" else ["1234567", "99"]
+        numbers = ["99", "1234567", "1234567"]
+        numbers = numbers if order == "ascending" else numbers[::-1]
         assert [line[n] for line in columns(table)] == [*numbers, ""]
-    for wanted in (["LBP-TOP", "MJFN", "MJFN-BbN"], ["MJFN-BbN", "MJFN", "LBP-TOP"]):
+    titles = ["LBP-TOP", "MJFN", "MJFN-BbN", "NewNet"]
+    for wanted in (titles, titles[::-1]):
         heads[0].find_element("tag name", "button").click()
         assert [line[0] for line in columns(table)] == wanted
     assert heads[n].get_attribute("aria-sort") is None

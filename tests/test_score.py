@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from mjfn_jax.scores.logs import Prediction, write_log
+
 SCRIPT = pathlib.Path(__file__).parents[1] / "experiments" / "score.py"
 LOG = "smic s01\na 0 0\nb 1 1\nsmic s02\nc 2 0\nsamm 6\nd 2 2\n"
 
@@ -48,8 +50,22 @@ def test_a_bad_log_is_one_line_on_stderr(tmp_path):
     assert f"{log}, line 5" in result.stderr
 
 
-def test_scoring_a_log_loads_neither_jax_nor_opencv():
+def test_a_log_with_a_name_that_holds_a_space_is_scored(tmp_path):
+    log = tmp_path / "predictions.log"
+    write_log(log, [Prediction("casme2", "sub 01", "EP01 _2", 0, 0)])
+    result = score(log)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_scores_load_neither_jax_nor_flax_nor_opencv():
+    rooms = sorted(path.stem for path in (SCRIPT.parents[1] / "mjfn_jax" / "scores").glob("*.py"))
+    assert {"bootstrap", "comparison", "logs", "metrics", "paper", "parts"} <= set(rooms)
+    imports = ", ".join(f"mjfn_jax.scores.{room}" for room in rooms)
     check = (
-        "import sys, mjfn_jax.scores.metrics; sys.exit(bool({'jax', 'cv2'} & sys.modules.keys()))"
+        f"import sys, mjfn_jax.commands.score, {imports}\n"
+        "sys.exit(str({'jax', 'flax', 'cv2'} & sys.modules.keys() or ''))"
     )
-    assert subprocess.run([sys.executable, "-c", check], timeout=60).returncode == 0
+    result = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, timeout=60
+    )
+    assert result.stderr.strip() == ""

@@ -21,7 +21,7 @@ from mjfn_jax.folds import Fold, leave_one_subject_out
 from mjfn_jax.runs import checkpoints, chunk, folder, identity, results, sweep
 from mjfn_jax.runs.chunk import clips_of
 from mjfn_jax.runs.folder import Task
-from mjfn_jax.scores import metrics
+from mjfn_jax.scores.parts import score_parts
 from mjfn_jax.train import Recipe
 
 MODEL = Tiny()
@@ -342,7 +342,7 @@ def test_a_summary_says_what_was_run_on_what_and_how_well(whole):
     assert summary["seconds"] == round(sum(result.seconds for result in whole[1]), 1) > 0
     assert summary["failed"] == []
     predictions = [p for result in whole[1] for p in result.predictions]
-    assert summary["scores"] == metrics.score_parts(predictions)
+    assert summary["scores"] == score_parts(predictions)
     assert summary["scores"]["pooled"]["n"] == len(FLOWS.labels) == 11
     assert set(summary["scores"]) == {"pooled", "smic", "casme2", "samm"}
     assert [p["clip"] for p in summary["predictions"]] == [p.clip for p in predictions]

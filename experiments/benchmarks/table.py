@@ -15,9 +15,9 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
+from mjfn_jax.models.method import EXAMPLES
 
 from mjfn_jax import layers, models, train
-from mjfn_jax.models.method import EXAMPLES
 from mjfn_jax.precision import Precision
 
 FOLDS, CLIPS, SEEDS = 68, 442, 3

@@ -14,7 +14,6 @@ import json
 import pathlib
 from typing import Any, Literal
 
-import numpy as np
 import tyro
 
 from flow.disk import kept
@@ -25,7 +24,9 @@ from mjfn_jax.commands.console import progress_bar
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.precision import Precision
+from mjfn_jax.report import tables
 from mjfn_jax.report.figures import seeds_figure
+from mjfn_jax.report.finished import summarise
 from mjfn_jax.runs import results, trials
 from mjfn_jax.train import Recipe
 
@@ -82,7 +83,7 @@ class Ablation(Data):
             kept.write(out / "ablation.json", json.dumps(runs, indent=1) + "\n")
             rows = summarise(runs)
             seeds_figure(rows, out / "ablation.png")
-        print(table(rows))
+        print(tables.ablation(rows))
         print(f"written to {out}")
         if failed := [_failure(run) for run in runs if run["failed"]]:
             raise InputError(
@@ -107,55 +108,3 @@ def _failure(run: dict[str, Any]) -> str:
         f"{method['title']}, seed {recipe['seed']}, learning rate {recipe['learning_rate']:g}: "
         f"{', '.join(one['fold'] for one in run['failed'])}"
     )
-
-
-def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs of each network, learning rate and precision, taken together.
-
-    Returns:
-      For each: `network`, `num_jfms`, `fusion`, `learning_rate`, `precision`, `failed` (seeds)
-      and `scores`: by part the lists `uf1` and `uar`, one value for each sound seed.
-    """
-    axes = ("network", "num_jfms", "fusion", "learning_rate", "precision")
-    rows: dict[tuple, dict[str, Any]] = {}
-    for run in runs:
-        method = run["identity"]["method"]
-        config = {"network": method["title"], **method["settings"], **run["identity"]["recipe"]}
-        key = tuple(config[axis] for axis in axes)
-        row = rows.setdefault(key, dict(zip(axes, key, strict=True), failed=[], scores={}))
-        if run["failed"]:
-            row["failed"].append(config["seed"])
-            continue
-        for part, entry in run["scores"].items():
-            both = row["scores"].setdefault(part, {"uf1": [], "uar": []})
-            for measure, values in both.items():
-                values.append(entry[measure])
-    return list(rows.values())
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Mean over the seeds, and the lowest and highest, of the pooled scores."""
-    lines = [("network", "learning rate", "precision", "seeds", "UF1", "UAR", "failed seeds")]
-    for row in rows:
-        pooled = row["scores"].get("pooled", {"uf1": [], "uar": []})
-        lines.append(
-            (
-                row["network"],
-                f"{row['learning_rate']:g}",
-                row["precision"],
-                str(len(pooled["uf1"])),
-                *(_spread(pooled[measure]) for measure in ("uf1", "uar")),
-                ", ".join(map(str, row["failed"])) or "-",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def _spread(values):
-    if not values:
-        return "-"
-    return f"{np.mean(values):.3f} [{min(values):.3f}, {max(values):.3f}]"

@@ -12,7 +12,7 @@ from mjfn_jax.commands.flags import Sharing, Training
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.handcrafted import Handcrafted, features
 from mjfn_jax.runs import loso, results
-from mjfn_jax.scores import metrics
+from mjfn_jax.scores.parts import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Loso(Training):
             results.write(out, summary, done, method.loss_floor())
         if summary["failed"]:
             raise not_finite(summary["failed"], trained["learning_rate"])
-        print(metrics.table(summary["scores"], summary["majority"]))
+        print(table(summary["scores"], summary["majority"]))
         print(f"written to {out}")
 
     def _options(self):

@@ -9,28 +9,13 @@ where they are not there, the page says so and leaves out what needs them.
 """
 
 import dataclasses
-import datetime
-import functools
-import logging
 import pathlib
 
 import tyro
 
-from flow.clips import CLASSES
 from flow.errors import InputError
-from mjfn_jax.report import figures
-from mjfn_jax.report.amplitude import BINS, DRAWS, read_motion
-from mjfn_jax.report.finished import MEASURES, Ablation, read
-from mjfn_jax.report.page import (
-    PARTS,
-    _drawn,
-    _environment,
-    by_motion,
-    latex,
-    scores,
-    slugs,
-    write_csv,
-)
+from mjfn_jax.report import page
+from mjfn_jax.report.finished import read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,32 +35,6 @@ class Report:
             raise InputError(
                 "give the folder of a run, and as --out the name of a page: report.html"
             )
-        sources = [source for folder in self.runs for source in read(folder)]
-        beside = out.with_name(f"{out.stem}_files")
-        beside.mkdir(parents=True, exist_ok=True)
-        motion = functools.cache(functools.partial(read_motion, data_dir=self.data_dir))
-        sections = []
-        for source, slug in zip(sources, slugs(source.name for source in sources), strict=True):
-            logging.info("%s", source.name)
-            draw = functools.partial(_drawn, beside / slug)
-            if isinstance(source, Ablation):
-                section = {"jfms": draw("jfms", figures.seeds_figure, source.rows)}
-            elif source.rows:
-                section = scores(source, draw) | by_motion(source, motion(source.dataset), draw)
-                write_csv(beside / f"{slug}.csv", source.rows)
-                (beside / f"{slug}.tex").write_text(latex(source), encoding="utf-8")
-            else:
-                section = {}
-            sections.append({"run": source, "slug": slug} | section)
-        template = _environment().get_template("report.html.jinja")
-        page = template.render(
-            sections=sections,
-            made=datetime.datetime.now(datetime.UTC),
-            draws=DRAWS,
-            classes=CLASSES,
-            bins=BINS,
-            measures=MEASURES,
-            titles=PARTS,
-        )
-        out.write_text(page, encoding="utf-8")
+        runs = [run for folder in self.runs for run in read(folder)]
+        beside = page.write(out, runs, self.data_dir)
         print(f"written to {out}, figures and tables to {beside}")

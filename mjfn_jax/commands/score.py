@@ -16,7 +16,8 @@ from typing import Annotated
 import tyro
 
 from mjfn_jax.scores.logs import read_log
-from mjfn_jax.scores.metrics import score_parts, table
+from mjfn_jax.scores.paper import POOLED
+from mjfn_jax.scores.parts import score_parts, table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Score:
     def run(self) -> None:
         parts = score_parts(read_log(self.log))
         if self.json:
-            pooled = parts.pop("pooled")
+            pooled = parts.pop(POOLED)
             print(json.dumps(pooled | {"parts": parts}, indent=2))
         else:
             print(table(parts))

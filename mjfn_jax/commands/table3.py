@@ -36,36 +36,20 @@ from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.handcrafted import rows as handcrafted
 from mjfn_jax.models.method import EXAMPLES
 from mjfn_jax.precision import Precision
+from mjfn_jax.report import tables
 from mjfn_jax.report.figures import bands
 from mjfn_jax.runs import sweep
 from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.runs.results import versions
-from mjfn_jax.scores import metrics
+from mjfn_jax.scores import parts
+from mjfn_jax.scores.comparison import compare
 from mjfn_jax.scores.logs import Prediction
+from mjfn_jax.scores.paper import NOTHING, PAPER, place
 from mjfn_jax.train import Recipe
-
-PAPER = {
-    "LBP-TOP": (58.82, 57.85, 20.00, 52.80, 70.26, 74.29, 39.54, 41.02),
-    "Bi-WOOF": (62.96, 62.27, 57.27, 58.29, 78.05, 80.26, 52.11, 51.39),
-    "MDMO": (None, None, 62.03, 61.57, 71.72, 70.97, None, None),
-    "Sparse MDMO": (None, None, 67.17, 67.39, 75.98, 73.96, None, None),
-    "AlexNet": (75.96, 71.98, 72.88, 71.86, 85.64, 83.77, 77.27, 66.11),
-    "Micro-Attention": (50.80, 49.30, 47.30, 46.60, 53.90, 51.70, 40.30, 34.00),
-    "ATNet": (63.10, 61.30, 55.30, 54.30, 79.80, 77.50, 49.60, 48.20),
-    "OFF-ApexNet": (71.96, 70.96, 68.17, 66.95, 87.64, 86.81, 54.09, 53.92),
-    "STSTNet": (73.53, 76.05, 68.01, 70.13, 83.82, 86.86, 65.88, 68.10),
-    "Dual-Inception": (73.22, 72.78, 66.45, 67.26, 86.21, 85.60, 58.68, 56.63),
-    "CapsuleNet": (65.20, 65.06, 58.20, 58.77, 70.68, 70.18, 58.82, 59.89),
-    "Neural-Recognizer": (78.85, 78.24, 74.61, 75.30, 82.93, 82.09, 77.54, 71.52),
-    "MJFN-BbN": (80.71, 77.02, 73.93, 72.75, 88.92, 85.58, 71.77, 64.87),
-    "MJFN-Avg": (82.96, 79.51, 74.11, 74.13, 91.51, 88.71, 73.29, 66.15),
-    "MJFN": (83.38, 80.56, 80.78, 79.95, 91.51, 88.71, 77.64, 73.12),
-}
-"""The paper's Table 3, in its order: UF1 and UAR in % on 3DB, SMIC, CASME II and SAMM."""
 
 TITLES = handcrafted.TITLES | {name: method.title for name, method in models.METHODS.items()}
 """The methods that run, by the names that `--methods` takes."""
-METHODS = tuple(sorted(TITLES, key=lambda name: list(PAPER).index(TITLES[name])))
+METHODS = tuple(sorted(TITLES, key=lambda name: place(TITLES[name])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +122,12 @@ def main(flags: Table3) -> None:
             except Exception as error:  # such as memory that is too small for one network
                 failed[TITLES[name]] = f"{type(error).__name__}: {str(error).split(chr(10))[0]}"
                 logging.exception("%s failed", TITLES[name])
-        _compare(rows)
+        trainings = {
+            title: [[Prediction(**p) for p in seed] for seed in row["predictions"].values()]
+            for title, row in rows.items()
+        }
+        for title, against in compare(trainings, "MJFN").items():
+            rows[title]["against_mjfn"] = against
         table = {
             "dataset": flags.dataset,
             "folds": [fold.name for fold in folds],
@@ -150,12 +139,12 @@ def main(flags: Table3) -> None:
         }
         path = flags.json or out / "table3.json"
         path.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n")
-    print(text(table))
+    print(tables.table3(table))
     print("\nUF1 / UAR by part, the paper's in brackets")
-    print(text_by_part(table))
+    print(tables.table3_by_part(table))
     print(f"written to {path}")
     if failed:
-        lost = len(failed.keys() & set(PAPER))
+        lost = len(failed.keys() & set(TITLES.values()))
         what = f"{lost} of {lost + len(rows)} rows" if lost else f"{len(failed)} seed(s)"
         reasons = "; ".join(f"{title}: {why}" for title, why in failed.items())
         raise InputError(f"{what} failed: {reasons}")
@@ -242,7 +231,8 @@ def _learned(name, flags, load, folds, held_out, out, weights) -> dict[str, Any]
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
         "training_seconds": json.loads(kept.read_text()),
         "milliseconds_a_clip": _milliseconds(method),
-        **_scores(TITLES[name], seeds),
+        **parts.over_seeds(seeds),
+        "paper": PAPER.get(TITLES[name], NOTHING),
         "failed_seeds": failed,
         "curves": bands(
             {
@@ -255,36 +245,16 @@ def _learned(name, flags, load, folds, held_out, out, weights) -> dict[str, Any]
         scratch = f"from scratch (its authors: {method.starts_from})"
         row["start"] = scratch if file is None else file.name
     if flags.oracle:
-        chosen = [_best_epoch(result) for result in sound]
-        row["oracle"] = _oracle(chosen, len(folds))
+        chosen = [parts.best_epoch(result.predictions, result.guesses) for result in sound]
+        row["oracle"] = parts.oracle(
+            list(itertools.chain(*chosen[k : k + len(folds)]))
+            for k in range(0, len(chosen), len(folds))
+        )
     return row
 
 
 def _keys(clips) -> list[tuple[str, str, str, int]]:
     return list(zip(clips.databases, clips.subjects, clips.clips, clips.labels, strict=True))
-
-
-def _best_epoch(result: sweep.FoldResult) -> list[Prediction]:
-    """The predictions after the epoch with the most right answers, of equal ones the first."""
-    labels = np.array([prediction.label for prediction in result.predictions])
-    best = (result.guesses == labels).sum(1).argmax()
-    return [
-        dataclasses.replace(prediction, prediction=int(guess), probabilities=None)
-        for prediction, guess in zip(result.predictions, result.guesses[best], strict=True)
-    ]
-
-
-def _oracle(chosen: list[list[Prediction]], folds: int) -> dict[str, dict[str, float]]:
-    """UF1 and UAR by part, means over the seeds."""
-    seeds = (chosen[k : k + folds] for k in range(0, len(chosen), folds))
-    scored = [metrics.score_parts(list(itertools.chain(*seed)), draws=1) for seed in seeds]
-    return {
-        part: {
-            measure: float(np.mean([parts[part][measure] for parts in scored]))
-            for measure in ("uf1", "uar")
-        }
-        for part in scored[0]
-    }
 
 
 def _handcrafted(name, flags, clips, folds, out) -> dict[str, Any]:
@@ -321,79 +291,9 @@ def _handcrafted(name, flags, clips, folds, out) -> dict[str, Any]:
         "regions": record["regions"],
         "training_seconds": record["seconds"],
         "milliseconds_a_clip": record["milliseconds"],
-        **_scores(TITLES[name], {0: mine}),
+        **parts.over_seeds({0: mine}),
+        "paper": PAPER.get(TITLES[name], NOTHING),
     }
-
-
-def _scores(title: str, seeds: dict[int, list[Prediction]]) -> dict[str, Any]:
-    """By part the mean over the seeds, its interval, each seed's score; the paper's figures."""
-    scored = {seed: metrics.score_parts(each, draws=1) for seed, each in seeds.items()}
-    parts = {}
-    for part in next(iter(scored.values())):
-        bounds = metrics.intervals(
-            *_arrays(
-                [[p for p in each if part in ("pooled", p.database)] for each in seeds.values()]
-            )
-        )
-        parts[part] = {}
-        for measure in ("uf1", "uar"):
-            values = [entry[part][measure] for entry in scored.values()]
-            parts[part][measure] = float(np.mean(values))
-            parts[part][f"{measure}_seeds"] = values
-            parts[part][f"{measure}_interval"] = bounds[measure]
-    names = [
-        (part, measure) for part in ("3db", "smic", "casme2", "samm") for measure in ("uf1", "uar")
-    ]
-    return {
-        "scores": parts,
-        "paper": {
-            f"{part}_{measure}": value and value / 100
-            for (part, measure), value in zip(names, PAPER[title], strict=True)
-        },
-        "confusion": next(iter(scored.values()))["pooled"]["confusion"],
-        "predictions": {
-            str(seed): [dataclasses.asdict(p) for p in predictions]
-            for seed, predictions in seeds.items()
-        },
-    }
-
-
-def _arrays(trainings: list[list[Prediction]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels [N], predictions [R, N] and subjects [N] of clips that come in any order."""
-    trainings = [sorted(each, key=lambda p: (p.database, p.subject, p.clip)) for each in trainings]
-    labels = np.array([p.label for p in trainings[0]])
-    predictions = np.array([[p.prediction for p in each] for each in trainings])
-    return labels, predictions, np.array([f"{p.database}/{p.subject}" for p in trainings[0]])
-
-
-def _compare(rows: dict[str, dict[str, Any]]) -> None:
-    """Each row beside MJFN, mean over seeds, on the same draws of subjects.
-
-    The p-values are Holm's: the smallest of m times m, the next times m - 1, and so on.
-    """
-    if "MJFN" not in rows:
-        return
-
-    said = {
-        title: _arrays([[Prediction(**p) for p in seed] for seed in row["predictions"].values()])
-        for title, row in rows.items()
-    }
-    labels, ours, people = said.pop("MJFN")
-    if len(set(people)) == 1:  # nobody to resample
-        return
-    compared = {
-        title: metrics.paired(labels, theirs, ours, people)
-        for title, (_, theirs, _) in said.items()
-    }
-    for measure in ("uf1", "uar"):
-        order = sorted(compared, key=lambda title: compared[title][f"{measure}_p"])
-        highest = 0.0
-        for rank, title in enumerate(order):
-            corrected = compared[title][f"{measure}_p"] * (len(order) - rank)
-            highest = min(1.0, max(highest, corrected))
-            compared[title][f"{measure}_p_holm"] = highest
-    for title, result in compared.items():
-        rows[title]["against_mjfn"] = result
 
 
 def _milliseconds(method: models.Method) -> float:
@@ -408,72 +308,3 @@ def _milliseconds(method: models.Method) -> float:
         jax.block_until_ready(apply(variables, inputs))
         seconds.append(time.perf_counter() - start)
     return 1e3 * float(np.median(seconds[1:]))
-
-
-def text(table: dict[str, Any]) -> str:
-    """The table: pooled scores with their interval and spread, beside the paper's on 3DB.
-
-    The column of the best epoch on the held-out subject is there if it was asked for.
-    """
-    head = ("method", "UF1 [95 %] (seeds)", "UAR [95 %] (seeds)", "paper", "against MJFN", "ms")
-    lines = [(*head, "best epoch", "notes")]
-    for title in PAPER:
-        row = table["methods"].get(title)
-        if row is None:
-            why = "failed" if title in table["failed"] else "-"
-            lines.append((title, why, "", _percent(title), "", "", "", ""))
-            continue
-        pooled, against = row["scores"]["pooled"], row.get("against_mjfn")
-        leak = row.get("oracle")
-        regions = row.get("regions")
-        lines.append(
-            (
-                title,
-                _cell(pooled, "uf1"),
-                _cell(pooled, "uar"),
-                _percent(title),
-                f"{against['uf1']:+.3f} (p {against['uf1_p_holm']:.3f})" if against else "",
-                f"{row['milliseconds_a_clip']:.1f}",
-                f"{leak['pooled']['uf1']:.3f} / {leak['pooled']['uar']:.3f}" if leak else "",
-                row.get("start") or (f"regions: {regions}" if regions else ""),
-            )
-        )
-    if not any(row.get("oracle") for row in table["methods"].values()):
-        lines = [(*line[:-2], line[-1]) for line in lines]
-    return _aligned(lines)
-
-
-def text_by_part(table: dict[str, Any]) -> str:
-    """The form of the paper's Table 3: all clips, then each database's among them."""
-    parts = {"3DB": "pooled", "SMIC": "smic", "CASME II": "casme2", "SAMM": "samm"}
-    lines = [("method", *parts)]
-    for title, row in table["methods"].items():
-        cells = []
-        for part in parts.values():
-            said = [row["paper"][f"{part.replace('pooled', '3db')}_{m}"] for m in ("uf1", "uar")]
-            theirs = " / ".join("-" if value is None else f"{value:.3f}" for value in said)
-            ours = row["scores"].get(part)
-            mine = f"{ours['uf1']:.3f} / {ours['uar']:.3f}" if ours else "-"
-            cells.append(f"{mine} ({theirs})")
-        lines.append((title, *cells))
-    return _aligned(lines)
-
-
-def _aligned(lines):
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def _cell(part, measure):
-    interval, seeds = part[f"{measure}_interval"], part[f"{measure}_seeds"]
-    low, high = interval or (float("nan"), float("nan"))
-    spread = f" ({min(seeds):.3f}-{max(seeds):.3f})" if len(seeds) > 1 else ""
-    return f"{part[measure]:.3f} [{low:.3f}, {high:.3f}]{spread}"
-
-
-def _percent(title):
-    uf1, uar = PAPER[title][:2]
-    return "-" if uf1 is None else f"{uf1 / 100:.3f} / {uar / 100:.3f}"

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import pathlib
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from flow.clips import CLASSES
 from flow.errors import InputError
 from flow.shards import Shards, open_shards
 from mjfn_jax.report.finished import Guesses, Key, without_paths
+from mjfn_jax.scores import bootstrap, metrics
+from mjfn_jax.scores.parts import numbered
 
-DRAWS = 2000
-"""Samples of subjects for the intervals."""
 BINS = ("weak", "medium", "strong")
 
 
@@ -70,7 +69,9 @@ def read_motion(dataset: str, data_dir: pathlib.Path) -> Motion | str:
     return Motion(shards, index, labels, amplitudes, measure)
 
 
-def by_amplitude(guesses: dict[str, Guesses], amplitudes: np.ndarray) -> dict[str, Any]:
+def by_amplitude(
+    guesses: dict[str, Guesses], amplitudes: np.ndarray, draws: int = bootstrap.DRAWS
+) -> dict[str, Any]:
     """Scores of the weak, medium and strong third of the clips.
 
     Clips of equal amplitude are in one bin. Scores are means over a method's seeds. All bins and
@@ -80,6 +81,7 @@ def by_amplitude(guesses: dict[str, Guesses], amplitudes: np.ndarray) -> dict[st
     Args:
       guesses: by method, of the same N clips.
       amplitudes: of the clips [N], px.
+      draws: samples of subjects for the intervals.
 
     Returns:
       `bins` (`low`, `high`, `clips`, `databases`), `methods`: for each a list over bins of
@@ -89,12 +91,9 @@ def by_amplitude(guesses: dict[str, Guesses], amplitudes: np.ndarray) -> dict[st
     """
     clips = next(iter(guesses.values()))
     chosen = np.searchsorted(np.quantile(amplitudes, (1 / 3, 2 / 3)), amplitudes)
-    people, person = np.unique(clips.people, return_inverse=True)
-    times = np.random.default_rng(0).multinomial(
-        len(people), np.full(len(people), 1 / len(people)), size=DRAWS
-    )
+    person = numbered(clips.people)
     # Subjects with a clip of each class in each bin, and with any clip there.
-    classes = np.zeros((len(people), len(BINS), len(CLASSES)), bool)
+    classes = np.zeros((person.max() + 1, len(BINS), len(CLASSES)), bool)
     classes[person, chosen, clips.labels] = True
     enough = np.concatenate([classes.any(2).sum(0)[:, None].repeat(2, 1), classes.sum(0)], 1) > 1
 
@@ -103,13 +102,15 @@ def by_amplitude(guesses: dict[str, Guesses], amplitudes: np.ndarray) -> dict[st
         counts = np.zeros((len(one.predictions), *classes.shape, len(CLASSES)), int)
         for seed, predictions in enumerate(one.predictions):
             np.add.at(counts[seed], (person, chosen, one.labels, predictions), 1)
-        observed[title] = _scores(counts.sum(1)).mean(0)  # [bins, measures]
-        drawn[title] = _scores(np.einsum("ds,esbij->edbij", times, counts)).mean(0)
+        observed[title] = np.mean([_measure(each.sum(0)) for each in counts], axis=0)
+        drawn[title] = np.mean(
+            [_measure(bootstrap.resample(each, draws)) for each in counts], axis=0
+        )  # [D, bins, measures]
 
-    def pairs(values, draws, sound):
+    def pairs(values, samples, sound):
         return [
-            None if np.isnan(value) else (float(value), _interval(some) if good else None)
-            for value, some, good in zip(values, draws.T, sound, strict=True)
+            None if np.isnan(value) else (float(value), bootstrap.interval(some) if good else None)
+            for value, some, good in zip(values, samples.T, sound, strict=True)
         ]
 
     result: dict[str, Any] = {"bins": [], "methods": {}, "lead": None, "trend": None}
@@ -133,75 +134,21 @@ def by_amplitude(guesses: dict[str, Guesses], amplitudes: np.ndarray) -> dict[st
         ]
     if {"MJFN", "MJFN-BbN"} <= guesses.keys():
         lead = (observed["MJFN"] - observed["MJFN-BbN"])[:, 0]
-        draws = (drawn["MJFN"] - drawn["MJFN-BbN"])[..., 0]
-        result["lead"] = pairs(lead, draws, enough[:, 0])
-        difference, its_draws = lead[0] - lead[-1], draws[:, 0] - draws[:, -1]
+        its_draws = (drawn["MJFN"] - drawn["MJFN-BbN"])[..., 0]
+        result["lead"] = pairs(lead, its_draws, enough[:, 0])
         (result["trend"],) = pairs(
-            [difference], its_draws[:, None], [enough[0, 0] and enough[-1, 0]]
+            [lead[0] - lead[-1]],
+            (its_draws[:, 0] - its_draws[:, -1])[:, None],
+            [enough[0, 0] and enough[-1, 0]],
         )
     return result
 
 
-def finding(result: dict[str, Any]) -> str | None:
-    """What :func:`by_amplitude` says of the paper's hypothesis; None where it cannot."""
-    if result["trend"] is None:
-        return None
-    weak, strong, trend = result["lead"][0], result["lead"][-1], result["trend"]
-    text = (
-        f"MJFN's UF1 minus MJFN-BbN's is {signed(weak)} on the weak third and {signed(strong)} on "
-        f"the strong third. Weak minus strong, that is {signed(trend)}: "
-    )
-    if trend[1] is None:
-        text += "there are too few subjects for an interval, so nothing follows from it."
-    elif trend[1][0] > 0:
-        text += (
-            "the interval is above 0, so on these clips joint features help weak expressions more."
-        )
-    elif trend[1][1] < 0:
-        text += (
-            "the interval is below 0, so on these clips joint features help weak expressions less."
-        )
-    else:
-        text += (
-            "the interval contains 0, so these clips do not show that joint features help weak "
-            "expressions more."
-        )
-    return text
-
-
-def signed(pair: tuple[float, tuple[float, float] | None] | None) -> str:
-    """A difference and its interval: `+0.021 [-0.034, 0.080]`."""
-    if pair is None:
-        return "–"
-    value, interval = pair
-    return f"{value:+.3f}".replace("-", "−") + (f" {brackets(interval)}" if interval else "")
-
-
-def brackets(interval: Iterable[float] | None) -> str:
-    """An interval: `[0.512, 0.680]`; nothing where there is none."""
-    if interval is None:
-        return ""
-    low, high = interval
-    return f"[{low:.3f}, {high:.3f}]".replace("-", "−")
-
-
-def _scores(confusions):
+def _measure(confusions):
     """UF1, UAR and the recall of each class of confusion matrices [..., K, K]: [..., 2 + K].
 
-    As in `mjfn_jax.scores.metrics`, a class without a clip is left out of the means; its own
-    recall, and every score where there is no clip at all, is NaN.
+    Where there is no clip at all every score is NaN, and of a class without a clip its recall:
+    a draw may miss all clips of a bin, which no draw of a whole data set can.
     """
-    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
-    actual, predicted = confusions.sum(-1), confusions.sum(-2)
-    present = np.where(actual.any(-1), (actual > 0).sum(-1), np.nan)
-    recalls = hits / np.maximum(actual, 1)
-    uf1 = (2 * hits / np.maximum(actual + predicted, 1)).sum(-1) / present
-    uar = recalls.sum(-1) / present
-    recalls = np.where(actual > 0, recalls, np.nan)
-    return np.concatenate([uf1[..., None], uar[..., None], recalls], -1)
-
-
-def _interval(draws):
-    """95 %, of the draws that have a value."""
-    low, high = np.nanquantile(draws, (0.025, 0.975))
-    return float(low), float(high)
+    uf1, uar, _ = metrics.measure(confusions)
+    return np.concatenate([uf1[..., None], uar[..., None], metrics.recalls(confusions)], -1)

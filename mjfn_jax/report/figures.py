@@ -11,33 +11,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flow.clips import CLASSES
-
-DATABASES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
-"""Their names on figures, in the paper's order."""
+from mjfn_jax.scores.paper import POOLED, part_title
 
 _CURVES = ("loss", "accuracy")
 _BLUE, _GREY = "#0b559f", "0.35"
 
 
-def confusion_figure(parts: dict[str, dict], path: str | os.PathLike[str]) -> None:
+def confusion_figure(
+    parts: dict[str, dict], path: str | os.PathLike[str], dataset: str | None = None
+) -> None:
     """Write the confusion matrices of all clips and of each part, as in the paper's Fig. 4.
 
     A cell gives the share of its row, that is of the clips with that ground truth, and the
     number of clips. A class without a clip has an empty row.
 
     Args:
-      parts: what `mjfn_jax.scores.metrics.score_parts` returns. If there is one database only, the
+      parts: what `mjfn_jax.scores.parts.score_parts` returns. If there is one database only, the
         equal panel `pooled` is left out.
       path: the image file; its suffix chooses the format.
+      dataset: gives the panel `pooled` its title.
     """
     shown = dict(parts)
     if len(shown) == 2:
-        shown.pop("pooled", None)
+        shown.pop(POOLED, None)
     figure = Figure(figsize=(1.1 + 2.45 * len(shown), 3.1), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     for panel, (name, entry) in zip(panels, shown.items(), strict=True):
         _draw_confusion(panel, np.array(entry["confusion"]))
-        panel.set_title(f"{DATABASES.get(name, name)} ({entry['n']} clips)", fontsize=11)
+        panel.set_title(f"{part_title(name, dataset)} ({entry['n']} clips)", fontsize=11)
     panels[0].set_ylabel("ground truth")
     figure.supxlabel("prediction", fontsize=10)
     _save(figure, path)
@@ -119,7 +120,9 @@ def bands_figure(
     _save(figure, path)
 
 
-def seeds_figure(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
+def seeds_figure(
+    rows: Sequence[dict[str, Any]], path: str | os.PathLike[str], dataset: str | None = None
+) -> None:
     """Write UF1 and UAR by the number of JFMs, for all clips and each part, as in Fig. 5.
 
     A point is a seed; the line joins their means. MJFN-Avg stands beside as a cross. A panel
@@ -129,6 +132,7 @@ def seeds_figure(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -
       rows: networks with `num_jfms`, `fusion`, `learning_rate`, `precision` and `scores`: by
         part the lists `uf1` and `uar` over seeds.
       path: the image file; its suffix chooses the format.
+      dataset: names the line of all clips.
     """
     settings = list(dict.fromkeys((row["learning_rate"], row["precision"]) for row in rows))
     figure = Figure(figsize=(9, 0.4 + 3.1 * len(settings)), layout="constrained")
@@ -140,8 +144,8 @@ def seeds_figure(rows: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -
         parts = list(dict.fromkeys(part for row in here for part in row["scores"]))
         for panel, measure in zip(line, ("uf1", "uar"), strict=True):
             for number, part in enumerate(parts):
-                _draw_seeds(panel, here, part, measure, f"C{number}")
-            panel.set(xlabel="number of JFMs", ylim=(0, 1))
+                _draw_seeds(panel, here, part, measure, f"C{number}", part_title(part, dataset))
+            panel.set(xlabel="number of JFMs", ylim=(0, 1.02))
             panel.set_title(f"{measure.upper()}, learning rate {rate:g}, {precision}", fontsize=10)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.spines[["top", "right"]].set_visible(False)
@@ -171,7 +175,7 @@ def amplitude_figure(result: dict[str, Any], path: str | os.PathLike[str]) -> No
         shift = 0.16 * (number - (len(titles) - 1) / 2)
         uf1 = [entry["uf1"] for entry in result["methods"][title]]
         _draw_pairs(left, uf1, shift, f"C{number}", title)
-    left.set_ylim(0, 1)
+    left.set_ylim(0, 1.02)
     left.set_title("UF1", fontsize=11)
     left.legend(frameon=False, fontsize=9)
     for panel in right:
@@ -203,12 +207,11 @@ def _draw_pairs(panel, pairs, shift, color, label):
     panel.plot(places, [value for _, value, _ in known], "o", color=color, label=label)
 
 
-def _draw_seeds(panel, rows, part, measure, color):
+def _draw_seeds(panel, rows, part, measure, color, title):
     rows = [row for row in rows if part in row["scores"]]
     joint = [row for row in rows if row["fusion"] == "softmax" or row["num_jfms"] == 0]
     joint.sort(key=lambda row: row["num_jfms"])
     means = [np.mean(row["scores"][part][measure]) for row in joint]
-    title = {"pooled": "all clips"}.get(part, DATABASES.get(part, part))
     panel.plot([row["num_jfms"] for row in joint], means, "-", color=color, label=title)
     for row in rows:
         values = row["scores"][part][measure]

@@ -19,6 +19,7 @@ from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.runs.identity import Identity
 from mjfn_jax.scores import metrics
 from mjfn_jax.scores.logs import write_log
+from mjfn_jax.scores.parts import score_parts
 
 _PACKAGES = ("mjfn-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -50,8 +51,8 @@ def summarise(clips: Dataset, results: Sequence[FoldResult], identity: Identity)
         "versions": versions(),
         "hardware": hardware(),
         "seconds": round(sum(result.seconds for result in results), 1),
-        "scores": None if failed else metrics.score_parts(predictions),
-        "majority": None if failed else metrics.score_parts(_majority(clips, predictions)),
+        "scores": None if failed else score_parts(predictions),
+        "majority": None if failed else score_parts(_majority(clips, predictions)),
         "failed": failed,
         "predictions": [dataclasses.asdict(prediction) for prediction in predictions],
         "history": {

@@ -3,6 +3,11 @@
 A line `casme2 sub01` opens a fold: the database and the subject held out. Each following
 line is one clip: its name, the ground truth and the prediction, as in `EP02_01f 1 0`. Labels
 are 0 negative, 1 positive, 2 surprise.
+
+A name stands as it is, but for what a line could not hold: white space, `%` and characters that
+do not print are percent-encoded (RFC 3986, of UTF-8), as in `EP01%20_2`. So is the whole of a
+name that would read as another: a subject `1` of a database that is not one of the paper's, whose
+line would read as a clip without its prediction, becomes `%31`. Reading decodes.
 """
 
 import collections
@@ -10,13 +15,14 @@ import dataclasses
 import io
 import os
 import pathlib
+import re
 from collections.abc import Iterable
 
 from flow.clips import CLASSES
 from flow.errors import InputError
+from mjfn_jax.scores.paper import DATABASES
 
 _LABELS = {str(label): label for label in range(len(CLASSES))}
-_DATABASES = ("smic", "casme2", "samm")
 _LIMIT = 16 * 2**20  # bytes; the log of the whole 3DB has 7 kB
 
 
@@ -35,6 +41,11 @@ class Prediction:
     probabilities: tuple[float, ...] | None = None
     """One for each class, in the order of `flow.CLASSES`; None if read from a log."""
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies the clip: database, subject, name."""
+        return self.database, self.subject, self.clip
+
 
 def write_log(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
     """Write predictions to `path`, folds and clips in the order they come in.
@@ -43,25 +54,29 @@ def write_log(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -
     appears whole or not at all.
 
     Raises:
-      ValueError: if a name is empty or holds a space, or a label is not 0, 1 or 2: the log
+      ValueError: if a name is empty, a clip comes twice or a label is not 0, 1 or 2: the log
         could not be read back.
     """
-    folds = collections.defaultdict(list)
+    folds = collections.defaultdict(dict)
     for record in predictions:
-        for name in (record.database, record.subject, record.clip):
-            if name.split() != [name]:
-                raise ValueError(f"a name in a log is one word, got {name!r}")
-        if not _opens_fold([record.database, record.subject]):
-            raise ValueError(
-                f"subject {record.subject} of {record.database} would read as a clip's label; "
-                "give it a name such as sub01"
-            )
+        if not all(record.key):
+            raise ValueError(f"database, subject and clip have a name each, got {record.key}")
         for label in (record.label, record.prediction):
             if label not in range(len(CLASSES)):
-                raise ValueError(f"{record.clip}: a label is 0, 1 or 2, got {label!r}")
-        line = f"{record.clip} {int(record.label)} {int(record.prediction)}"
-        folds[record.database, record.subject].append(line)
-    lines = [line for fold, clips in folds.items() for line in (" ".join(fold), *clips)]
+                raise ValueError(f"{record.clip!r}: a label is 0, 1 or 2, got {label!r}")
+        fold = folds[record.database, record.subject]
+        if record.clip in fold:
+            raise ValueError(f"clip {record.clip!r} of {record.subject!r} comes twice; keep one")
+        fold[record.clip] = f"{int(record.label)} {int(record.prediction)}"
+    lines = []
+    for (database, subject), clips in folds.items():
+        opening = [_encoded(database), _encoded(subject)]
+        if _database(opening[0]) != database:  # `SMIC`, which is read as `smic`
+            opening[0] = _encoded(database, whole=True)
+        if not _opens_fold(opening):
+            opening[1] = _encoded(subject, whole=True)
+        lines.append(" ".join(opening))
+        lines += [f"{_encoded(clip)} {labels}" for clip, labels in clips.items()]
     path = pathlib.Path(path)
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
@@ -71,8 +86,8 @@ def write_log(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -
 def read_log(path: str | os.PathLike[str]) -> list[Prediction]:
     """Read a log, in its own order.
 
-    Blank lines, tabs, further spaces and line ends of any system are accepted. Database names
-    come back in lower case.
+    Blank lines, tabs, further spaces and line ends of any system are accepted. The names of the
+    paper's databases come back in lower case.
 
     Raises:
       InputError: if the file cannot be read, has no clip, or has a line that is neither a fold
@@ -89,14 +104,15 @@ def read_log(path: str | os.PathLike[str]) -> list[Prediction]:
         if _opens_fold(words):
             if empty:
                 raise _no_clips(path, opened, fold)
-            fold, opened, empty = (words[0].lower(), words[1]), number, True
+            fold = _database(words[0]), _decoded(words[1])
+            opened, empty = number, True
         elif len(words) == 3:
             if fold is None:
                 raise InputError(
                     f"{where}: {_quote(line)} stands before the first fold; "
                     "put a line like 'casme2 sub01' above it"
                 )
-            clip, *labels = words
+            clip, labels = _decoded(words[0]), words[1:]
             if not set(labels) <= _LABELS.keys():
                 raise InputError(
                     f"{where}: expected 'clip ground_truth prediction' with labels "
@@ -123,7 +139,34 @@ def read_log(path: str | os.PathLike[str]) -> list[Prediction]:
 
 def _opens_fold(words):
     """Whether a line is `casme2 sub01`. `EP02_01f 1` is not: it is a clip that was cut short."""
-    return len(words) == 2 and (words[0].lower() in _DATABASES or words[1] not in _LABELS)
+    return len(words) == 2 and (words[0].lower() in DATABASES or words[1] not in _LABELS)
+
+
+def _database(word):
+    return word.lower() if word.lower() in DATABASES else _decoded(word)
+
+
+def _encoded(name, whole=False):
+    """A name as one word; with `whole`, no character of it stands as it is."""
+    return "".join(
+        # Undecodable bytes of a file's name are lone surrogates in Python.
+        "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+        if whole or character in " %" or not character.isprintable()
+        else character
+        for character in name
+    )
+
+
+def _decoded(word):
+    """The name of a word. What is no percent-encoding of UTF-8 stays as it is."""
+    return re.sub(r"(?:%[0-9A-Fa-f]{2})+", _characters, word)
+
+
+def _characters(escapes):
+    try:
+        return bytes.fromhex(escapes[0].replace("%", "")).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return escapes[0]
 
 
 def _read_text(path):
