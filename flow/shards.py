@@ -1,5 +1,5 @@
-"""Clips as TFDS data sets: `flow_images/smic`, `flow_images/casme2`, `flow_images/samm`, and
-`frames/…` of the same databases.
+"""Clips as TFDS data sets: `flow_images/casme2`, `frames/casme2` and those of the other
+databases.
 
 A record of flow images holds the flow of one clip and what it is known by, and no frame. Frames
 show faces: they are a data set of their own, which is made only where it is asked for. The
@@ -21,8 +21,8 @@ from typing import Any, ClassVar, SupportsIndex
 import numpy as np
 import tensorflow_datasets as tfds
 
+from flow.catalogue import DATABASES, DATASETS
 from flow.clips import CLASSES
-from flow.databases import DATABASES, DATASETS
 from flow.disk import manifest
 from flow.errors import InputError
 
@@ -167,7 +167,7 @@ def write(
     """Write a database's data set with its manifest; it stands whole in `data_dir` or not at all.
 
     Args:
-      database: one of `flow.databases.DATABASES`.
+      database: one of `flow.catalogue.DATABASES`.
       records: the features of each clip, in the order they are to have.
       metadata: what can be written as JSON; kept beside the shards as `metadata.json`.
       data_dir: the folder of all data sets. An earlier data set of this database is replaced.
@@ -268,7 +268,7 @@ def open_shards(
     """Open a finished data set after its files are compared with their manifests.
 
     Args:
-      dataset: `smic`, `casme2`, `samm` or `3db`.
+      dataset: a key of `flow.catalogue.DATASETS`.
       data_dir: as given to `python -m flow build`.
       data_set: flow images or frames.
 

@@ -65,9 +65,12 @@ def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
 def test_a_note_left_behind_by_a_killed_holder_means_nothing(tmp_path):
     (tmp_path / ".lock").write_text("")
     (tmp_path / ".lock.holder").write_text('{"host": "gone", "pid": 1, "since": "long ago"}')
-    with lock.hold(tmp_path), pytest.raises(InputError, match=str(os.getpid())):
-        with lock.hold(tmp_path):
-            pass
+    with (
+        lock.hold(tmp_path),
+        pytest.raises(InputError, match=str(os.getpid())),
+        lock.hold(tmp_path),
+    ):
+        pass
 
 
 def test_a_holder_that_has_not_said_who_it_is_is_another_process(tmp_path):

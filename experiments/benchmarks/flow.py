@@ -26,7 +26,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from flow.databases import DATABASES
+from flow.catalogue import DATABASES
 from flow.synthetic.cast import cast
 from flow.synthetic.motion import crop, play
 from flow.tvl1 import PRESETS, Parameters, Stream, describe_backend, tvl1

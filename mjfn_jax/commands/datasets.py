@@ -6,12 +6,12 @@ import pathlib
 from typing import Literal
 
 from flow.build import build
-from flow.databases import DATASETS
+from flow.catalogue import DATASETS
 from flow.shards import Frames, folder
 from flow.synthetic import render
 from mjfn_jax import data
 
-Dataset = Literal["synthetic", "smic", "casme2", "samm", "3db"]
+Dataset = Literal["synthetic", *DATASETS]
 
 
 def load(

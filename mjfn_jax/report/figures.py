@@ -10,10 +10,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flow import catalogue
 from flow.clips import CLASSES
 
-DATABASES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
-"""Their names on figures, in the paper's order."""
+DATABASES = {name: database.title for name, database in catalogue.DATABASES.items()}
+"""Their names on figures."""
 
 _CURVES = ("loss", "accuracy")
 _BLUE, _GREY = "#0b559f", "0.35"

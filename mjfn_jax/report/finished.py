@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flow.catalogue import DATASETS
 from flow.clips import CLASSES
 from flow.errors import InputError
 from mjfn_jax import models
@@ -144,7 +145,7 @@ def _read_results(name, finished, content):
         majority = by_part(content["majority"])
         title = _title(config["method"], config["num_jfms"])
         said = (value and value / 100 for value in PAPER.get(title, (None,) * 8))
-        measures = [f"{part}_{m}" for part in ("3db", *figures.DATABASES) for m in MEASURES]
+        measures = [f"{part}_{m}" for part in ("3db", *DATASETS["3db"]) for m in MEASURES]
         history = {
             curve: np.array([one[curve] for one in content["history"].values()], float).T
             for curve in ("loss", "accuracy")

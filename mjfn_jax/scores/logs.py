@@ -12,11 +12,11 @@ import os
 import pathlib
 from collections.abc import Iterable
 
+from flow.catalogue import DATABASES
 from flow.clips import CLASSES
 from flow.errors import InputError
 
 _LABELS = {str(label): label for label in range(len(CLASSES))}
-_DATABASES = ("smic", "casme2", "samm")
 _LIMIT = 16 * 2**20  # bytes; the log of the whole 3DB has 7 kB
 
 
@@ -25,7 +25,7 @@ class Prediction:
     """What was predicted for one clip while its subject was held out."""
 
     database: str
-    """`smic`, `casme2` or `samm`."""
+    """Its short name, one of `flow.catalogue.DATABASES`."""
     subject: str
     clip: str
     label: int
@@ -123,7 +123,7 @@ def read_log(path: str | os.PathLike[str]) -> list[Prediction]:
 
 def _opens_fold(words):
     """Whether a line is `casme2 sub01`. `EP02_01f 1` is not: it is a clip that was cut short."""
-    return len(words) == 2 and (words[0].lower() in _DATABASES or words[1] not in _LABELS)
+    return len(words) == 2 and (words[0].lower() in DATABASES or words[1] not in _LABELS)
 
 
 def _read_text(path):
