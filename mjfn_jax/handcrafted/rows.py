@@ -10,13 +10,14 @@ import numpy as np
 
 from flow.databases import read
 from flow.errors import InputError
-from flow.faces.detector import read_boxes
+from flow.faces.detector import boxes_of
 from flow.faces.landmarks import read_landmarks
 from flow.features.bi_woof import BiWoof
 from flow.features.extraction import Key, Method, extract
 from flow.features.lbp_top import LbpTop
 from flow.features.mdmo import Mdmo, mdmo
 from flow.features.sparse_mdmo import atomic_features
+from flow.progress import bar
 from mjfn_jax.data import FlowImages
 from mjfn_jax.handcrafted import graph_sc, svm
 from mjfn_jax.scores.logs import Prediction
@@ -59,7 +60,7 @@ def predict(
     Args:
       name: a key of `TITLES`.
       clips: which clips, in which order.
-      dataset: a key of `flow.databases.DATASETS`.
+      dataset: a key of `flow.catalogue.DATASETS`.
       source: the folder below which the databases stand; their frames are read.
       cache: folder where features are kept.
 
@@ -76,12 +77,13 @@ def predict(
             "--source that they were built from"
         )
     method = _SETTINGS[name]
-    boxes, landmarks = source / "face_boxes.csv", source / "landmarks.csv"
-    known = read_boxes(boxes) if boxes.exists() else {}
+    known, landmarks = boxes_of(source), source / "landmarks.csv"
     points = {}
     if isinstance(method, Mdmo) and landmarks.exists():
         points = read_landmarks(landmarks)
-    features = extract(method, [found[key] for key in keys], cache, known, points)
+    with bar(type(method).__name__) as on_progress:
+        chosen = [found[key] for key in keys]
+        features = extract(method, chosen, cache, known, points, on_progress)
     inputs: np.ndarray | Callable
     if name == "mdmo":
         inputs = np.stack([mdmo(atoms) for atoms in features])

@@ -5,9 +5,7 @@ an inner cross-validation, whose parts are whole subjects too, scores the candid
 of their pooled predictions.
 """
 
-import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -19,6 +17,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.svm import SVC
 
 from flow.clips import CLASSES
+from flow.cores import pool
 from flow.errors import InputError
 from mjfn_jax.scores import metrics
 
@@ -135,16 +134,12 @@ def leave_one_subject_out(
 
     decisions = np.empty((len(labels), num_classes))
     choices = {}
-    pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-    try:
-        # One thread a fold: the products are small, and their bits do not depend on the cores.
-        with threadpoolctl.threadpool_limits(1):
-            results = tqdm.tqdm(pool.map(fold, people), desc="SVM", total=len(people), unit="fold")
-            for person, (choice, scores) in zip(people, results, strict=True):
-                decisions[subjects == person] = scores
-                choices[str(person)] = choice
-    finally:
-        pool.shutdown(cancel_futures=True)
+    # One thread a fold: the products are small, and their bits do not depend on the cores.
+    with pool() as threads, threadpoolctl.threadpool_limits(1):
+        results = tqdm.tqdm(threads.map(fold, people), desc="SVM", total=len(people), unit="fold")
+        for person, (choice, scores) in zip(people, results, strict=True):
+            decisions[subjects == person] = scores
+            choices[str(person)] = choice
     return Predictions(decisions.argmax(1), decisions, choices)
 
 

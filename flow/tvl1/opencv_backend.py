@@ -1,11 +1,11 @@
 """TV-L1 by OpenCV: the reference."""
 
 import concurrent.futures
-import os
 
 import cv2
 import numpy as np
 
+from flow.cores import cores
 from flow.tvl1.parameters import Parameters
 
 
@@ -25,7 +25,7 @@ def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.
     def one(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         return flow(*pair, None, parameters)
 
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         return np.stack(list(pool.map(one, zip(onsets, apexes, strict=True))))
 
 

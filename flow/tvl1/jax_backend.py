@@ -8,7 +8,6 @@ p = (p11, p12, p21, p22) are its dual variables.
 import concurrent.futures
 import dataclasses
 import functools
-import os
 import threading
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from flow.cores import cores
 from flow.tvl1.median import median
 from flow.tvl1.parameters import Parameters
 
@@ -49,7 +49,7 @@ def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.
         def one(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
             return np.asarray(program(*pair, start))
 
-        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
             return np.stack(list(pool.map(one, zip(onsets, apexes, strict=True))))
     program = _program((_GPU_BATCH, *size), parameters)
     batches = []
