@@ -8,7 +8,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -297,7 +297,7 @@ def _of_camera(index: int) -> Iterator[_Frame]:
         capture.release()
 
 
-def _next(capture: cv2.VideoCapture) -> UInt8[np.ndarray, "H W"] | None:
+def _next(capture: Any) -> UInt8[np.ndarray, "H W"] | None:
     """The next frame, grey; None at the end."""
     there, image = capture.read()
     if not there:

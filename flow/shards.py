@@ -109,8 +109,8 @@ class FlowImages(_Clips):
     BUILDER_CONFIGS = _configs("Flow images")
     flag = ""
     description = (
-        "TV-L1 optical flow between the onset and the apex of micro-expression clips, "
-        "as u, v in px and as Middlebury colour image."
+        "Optical flow between the onset and the apex of micro-expression clips, as u, v in px "
+        "and as Middlebury colour image; the metadata name the algorithm."
     )
     arrays = {  # noqa: RUF012
         "image": tfds.features.Tensor(shape=(_SIZE, _SIZE, 3), dtype=np.uint8),
@@ -125,7 +125,7 @@ class Frames(_Clips):
     flag = "--frames "
     description = (
         "The apex frame of micro-expression clips and its four neighbours, RGB, and the mean "
-        "TV-L1 optical flow of 8x8 blocks from the onset to each frame round the apex. The frames "
+        "optical flow of 8x8 blocks from the onset to each frame round the apex. The frames "
         "show faces: the databases' owners do not allow passing them on."
     )
     arrays = {  # noqa: RUF012

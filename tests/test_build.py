@@ -1,6 +1,7 @@
 import concurrent.futures
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -21,12 +22,13 @@ import flow.algorithms
 import flow.build.local
 from flow import shards
 from flow.__main__ import main
-from flow.algorithms import TvL1
+from flow.algorithms import Farneback, TvL1
 from flow.build import Build, build
 from flow.build.job import Job
 from flow.build.products import FLOW_IMAGES, FRAMES
 from flow.color import flow_to_color
 from flow.databases import read
+from flow.disk import manifest
 from flow.disk.lock import hold
 from flow.errors import InputError
 from flow.faces.frames import read_face
@@ -523,3 +525,71 @@ def test_a_foreseen_failure_is_one_line_and_a_non_zero_exit(tmp_path, monkeypatc
     )
     with pytest.raises(SystemExit, match=r"^error: .*no such folder"):
         main()
+
+
+def test_another_algorithm_makes_another_data_set_that_says_so(source, data_dir, tmp_path):
+    build("casme2", source, data_dir, algorithm="farneback")
+    opened = shards.open_shards("casme2", data_dir)
+    folder = source / "CASME2" / "Cropped" / "sub02" / "EP01_02"
+    onset, apex = (read_face(folder / f"reg_img{number}.png", None) for number in (11, 13))
+    assert np.array_equal(opened[2]["flow"], Farneback().flow(onset, apex))
+    metadata = opened.metadata["casme2"]
+    assert (metadata["algorithm"], metadata["backend"]) == ("farneback", "opencv")
+    assert metadata["parameters"]["winsize"] == 15
+    assert metadata["made_by"].startswith("opencv 5")
+
+    assert "already in" in build("casme2", source, data_dir, algorithm="farneback")[0]
+    said = r"another algorithm \(farneback there\) and other parameters of the flow; choose"
+    with pytest.raises(InputError, match=said):
+        build("casme2", source, data_dir)
+    build("casme2", source, data_dir, algorithm="dis", frames=True)
+    frames = shards.open_shards("casme2", data_dir, shards.Frames)
+    assert frames.metadata["casme2"]["parameters"] == {"preset": "medium"}
+
+
+def test_other_settings_of_the_algorithm_are_told_apart(source, built, monkeypatch):
+    other = property(lambda self: {"apex_preset": "fast"})
+    monkeypatch.setattr(TvL1, "following", other)
+    with pytest.raises(InputError, match="made with other parameters of the flow; choose"):
+        build("casme2", source, built, backend="opencv")
+
+
+def test_a_data_set_that_names_no_algorithm_is_of_tvl1(source, built, quick):
+    path = shards.folder("casme2", built)
+    metadata = json.loads((path / "metadata.json").read_text())
+    assert metadata.pop("algorithm") == "tvl1"
+    (path / "metadata.json").write_text(json.dumps(metadata))
+    manifest.write(path)
+    assert "already in" in build("casme2", source, built, backend="opencv")[0]
+
+
+def test_the_command_takes_an_algorithm(source, data_dir, monkeypatch, capsys):
+    flags = ["--dataset=smic", f"--source={source}", f"--data_dir={data_dir}", "--algorithm=dis"]
+    monkeypatch.setattr(sys, "argv", ["flow", "build", *flags])
+    assert main() == 0
+    printed = capsys.readouterr()
+    assert "smic: 1 clips, written to" in printed.out
+    assert "flow_images (dis, opencv): 100%" in printed.err
+
+
+def test_progress_is_called_back_and_the_library_shows_nothing(source, built, quick, capfd):
+    shutil.rmtree(built / "flow_images")
+    told = []
+    build("casme2", source, built, backend="opencv", on_progress=lambda *at: told.append(at))
+    assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    build("casme2", source, built, backend="opencv", on_progress=lambda *at: told.append(at))
+    assert len(told) == 5  # it stands: nothing was to be done
+    assert not capfd.readouterr().err
+
+
+def test_the_fingerprint_is_that_of_the_clips_digests(source, built):
+    digests = []
+    for clip in read("casme2", source).clips:
+        annotation = [*clip.key, clip.label, clip.onset, clip.apex, clip.offset, None]
+        sha = hashlib.sha256(json.dumps(annotation).encode())
+        for number in (clip.onset, clip.apex):
+            content = clip.frames[number].read_bytes()
+            sha.update(f"{number} {len(content)}\n".encode() + content)
+        digests.append(sha.hexdigest())
+    wanted = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+    assert shards.read_metadata("casme2", built)["fingerprint"] == wanted

@@ -210,3 +210,16 @@ def test_landmarks_name_no_feature_of_other_methods_or_clips(
     ]
     assert all((a == b).all() for a, b in zip(before[0], after[0], strict=True))
     assert all((a == b).all() for a, b in zip(before[1][1:], after[1], strict=True))
+
+
+def test_progress_is_called_back_and_the_library_shows_nothing(clips, tmp_path, capfd):
+    told = []
+    extract(LbpTop(), clips, tmp_path / "cache", on_progress=lambda *at: told.append(at))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert not capfd.readouterr().err
+
+
+def test_a_motion_that_is_not_finite_names_the_clip(clips, tmp_path, drawn_flows):
+    drawn_flows[1, 3, 4] = np.nan
+    with pytest.raises(InputError, match=f"{tmp_path}: the flow is not finite"):
+        extract(Mdmo(), clips, tmp_path / "cache")
