@@ -27,7 +27,8 @@ def main() -> None:
     records = [r for r in open_shards("3db", DATA) if r["database"] == "casme2"]
     shown = next(r for r in records if CLASSES[r["label"]] == "positive")
     clip = clips[shown["database"], shown["subject"], shown["clip"]]
-    onset, apex = footage.read(footage.onset_and_apex(clip)).grey
+    faces = footage.read(clip)
+    onset, apex = (faces.grey[faces.numbers.index(shown[name])] for name in ("onset", "apex"))
 
     figure = Figure(figsize=(10, 2.9), dpi=110)
     onset_at, apex_at = (0.01, 0.36, 0.13, 0.45), (0.155, 0.36, 0.13, 0.45)
