@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from flow import footage
 from flow.clips import CLASSES
 from flow.databases import read
-from flow.faces.frames import read_face
 from flow.shards import open_shards
 
 DATA = pathlib.Path("data/synthetic")
@@ -27,7 +27,8 @@ def main() -> None:
     records = [r for r in open_shards("3db", DATA) if r["database"] == "casme2"]
     shown = next(r for r in records if CLASSES[r["label"]] == "positive")
     clip = clips[shown["database"], shown["subject"], shown["clip"]]
-    onset, apex = (read_face(clip.frames[shown[name]], None) for name in ("onset", "apex"))
+    faces = footage.read(clip)
+    onset, apex = (faces.grey[faces.numbers.index(shown[name])] for name in ("onset", "apex"))
 
     figure = Figure(figsize=(10, 2.9), dpi=110)
     onset_at, apex_at = (0.01, 0.36, 0.13, 0.45), (0.155, 0.36, 0.13, 0.45)
@@ -43,7 +44,7 @@ def main() -> None:
         arrow(figure, x, text)
     for x, text in (
         (0.15, "flow.databases\nreads the owners' layouts"),
-        (0.43, "flow.tvl1, flow.color,\nflow.shards"),
+        (0.43, "flow.footage, flow.images,\nflow.shards"),
         (0.645, "mjfn_jax.models,\nmjfn_jax.train"),
         (0.905, "mjfn_jax.scores.metrics:\nUF1, UAR, intervals"),
     ):

@@ -19,7 +19,7 @@ class Clip:
     """
 
     database: str
-    """`smic`, `casme2` or `samm`."""
+    """Its short name, one of `flow.catalogue.DATABASES`."""
     subject: str
     """As in the combined list of MEGC 2019: `s01` (SMIC), `sub01` (CASME II), `6` (SAMM)."""
     name: str

@@ -1,5 +1,5 @@
-"""Clips as TFDS data sets: `flow_images/smic`, `flow_images/casme2`, `flow_images/samm`, and
-`frames/…` of the same databases.
+"""Clips as TFDS data sets: `flow_images/casme2`, `frames/casme2` and those of the other
+databases.
 
 A record of flow images holds the flow of one clip and what it is known by, and no frame. Frames
 show faces: they are a data set of their own, which is made only where it is asked for. The
@@ -21,8 +21,8 @@ from typing import Any, ClassVar, SupportsIndex
 import numpy as np
 import tensorflow_datasets as tfds
 
+from flow.catalogue import DATABASES, DATASETS
 from flow.clips import CLASSES
-from flow.databases import DATABASES, DATASETS
 from flow.disk import manifest
 from flow.errors import InputError
 
@@ -109,8 +109,8 @@ class FlowImages(_Clips):
     BUILDER_CONFIGS = _configs("Flow images")
     flag = ""
     description = (
-        "TV-L1 optical flow between the onset and the apex of micro-expression clips, "
-        "as u, v in px and as Middlebury colour image."
+        "Optical flow between the onset and the apex of micro-expression clips, as u, v in px "
+        "and as Middlebury colour image; the metadata name the algorithm."
     )
     arrays = {  # noqa: RUF012
         "image": tfds.features.Tensor(shape=(_SIZE, _SIZE, 3), dtype=np.uint8),
@@ -125,7 +125,7 @@ class Frames(_Clips):
     flag = "--frames "
     description = (
         "The apex frame of micro-expression clips and its four neighbours, RGB, and the mean "
-        "TV-L1 optical flow of 8x8 blocks from the onset to each frame round the apex. The frames "
+        "optical flow of 8x8 blocks from the onset to each frame round the apex. The frames "
         "show faces: the databases' owners do not allow passing them on."
     )
     arrays = {  # noqa: RUF012
@@ -167,7 +167,7 @@ def write(
     """Write a database's data set with its manifest; it stands whole in `data_dir` or not at all.
 
     Args:
-      database: one of `flow.databases.DATABASES`.
+      database: one of `flow.catalogue.DATABASES`.
       records: the features of each clip, in the order they are to have.
       metadata: what can be written as JSON; kept beside the shards as `metadata.json`.
       data_dir: the folder of all data sets. An earlier data set of this database is replaced.
@@ -268,7 +268,7 @@ def open_shards(
     """Open a finished data set after its files are compared with their manifests.
 
     Args:
-      dataset: `smic`, `casme2`, `samm` or `3db`.
+      dataset: a key of `flow.catalogue.DATASETS`.
       data_dir: as given to `python -m flow build`.
       data_set: flow images or frames.
 

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-import flow.build
+import flow.algorithms
+import flow.images
 from flow import shards
 from flow.__main__ import main
 from flow.build import build
+from flow.build.job import Job
 from flow.disk.manifest import NAME
 from flow.errors import InputError
 
@@ -56,20 +58,24 @@ def quick(monkeypatch):
     """Put in a flow that costs nothing, and an apex; returns the pairs seen."""
     pairs = []
 
-    def cheap(onsets, apexes, parameters, backend):
-        pairs.extend(onsets)
+    def flows(onsets, apexes):
         difference = apexes.astype(np.float32) - onsets
         return np.stack([difference, onsets.astype(np.float32)], -1)
 
+    def cheap(onsets, apexes, parameters, backend):
+        pairs.extend(onsets)
+        return flows(onsets, apexes)
+
     def follow(frames, preset, backend):
-        return cheap(np.stack(len(frames[1:]) * [frames[0]]), frames[1:], None, backend)
+        return flows(np.stack(len(frames[1:]) * [frames[0]]), frames[1:])
 
-    def last(frames, backend):
-        return flow.apex.Apex(len(frames) - 1, np.zeros(len(frames)))
+    def last(flows):
+        count = len(list(flows))
+        return flow.apex.Apex(count, np.zeros(count + 1))
 
-    monkeypatch.setattr(flow.build, "tvl1", cheap)
-    monkeypatch.setattr(flow.build, "follow", follow)
-    monkeypatch.setattr(flow.build, "find_apex", last)
+    monkeypatch.setattr(flow.algorithms, "tvl1", cheap)
+    monkeypatch.setattr(flow.algorithms, "follow", follow)
+    monkeypatch.setattr(flow.images, "find_apex", last)
     return pairs
 
 
@@ -138,7 +144,7 @@ def test_a_worker_of_another_kind_is_refused(source, data_dir, quick, monkeypatc
     create = apache_beam.Create
 
     def switch(jobs):  # the pipeline is about to run
-        monkeypatch.setattr(flow.build, "describe_backend", lambda backend: "opencv 6")
+        monkeypatch.setattr(flow.algorithms, "describe_backend", lambda backend: "opencv 6")
         return create(jobs)
 
     monkeypatch.setattr(apache_beam, "Create", switch)
@@ -148,7 +154,7 @@ def test_a_worker_of_another_kind_is_refused(source, data_dir, quick, monkeypatc
 
 
 def test_a_folder_that_workers_do_not_share_is_told(source, data_dir, quick, monkeypatch):
-    monkeypatch.setattr(flow.build._Job, "save", lambda job, record: None)
+    monkeypatch.setattr(Job, "save", lambda job, record: None)
     with pytest.raises(InputError, match="not there when the pipeline had ended"):
         build("smic", source, data_dir, backend="opencv", beam=PIPELINE)
 
@@ -162,13 +168,13 @@ def _raising(error):
 
 def test_a_full_disk_is_one_line(source, data_dir, quick, monkeypatch):
     full = OSError(28, os.strerror(28), str(data_dir))
-    monkeypatch.setattr(flow.build._Job, "save", _raising(full))
+    monkeypatch.setattr(Job, "save", _raising(full))
     with pytest.raises(InputError, match="No space left on device: free some space"):
         build("smic", source, data_dir, backend="opencv", beam=PIPELINE)
 
 
 def test_ctrl_c_ends_the_pipeline(source, data_dir, quick, monkeypatch):
-    monkeypatch.setattr(flow.build._Job, "save", _raising(KeyboardInterrupt()))
+    monkeypatch.setattr(Job, "save", _raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         build("smic", source, data_dir, backend="opencv", beam=PIPELINE)
 
@@ -184,7 +190,7 @@ def test_the_command_with_relative_paths_and_workers_in_processes(source, tmp_pa
         *("--data_dir=data", "--backend=opencv", "--runner=DirectRunner", "--", PIPELINE[1]),
         *("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
     ]
-    root = pathlib.Path(flow.build.__file__).parents[1]
+    root = pathlib.Path(flow.__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

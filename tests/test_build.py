@@ -1,5 +1,8 @@
 import concurrent.futures
 import hashlib
+import importlib.util
+import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,12 +18,17 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-import flow.build
+import flow.algorithms
+import flow.build.local
 from flow import shards
 from flow.__main__ import main
+from flow.algorithms import Farneback, TvL1
 from flow.build import Build, build
+from flow.build.job import Job
+from flow.build.products import FLOW_IMAGES, FRAMES
 from flow.color import flow_to_color
 from flow.databases import read
+from flow.disk import manifest
 from flow.disk.lock import hold
 from flow.errors import InputError
 from flow.faces.frames import read_face
@@ -89,7 +97,7 @@ def _cheapen(patch):
         difference = apexes.astype(np.float32) - onsets
         return np.stack([difference, onsets.astype(np.float32)], -1)
 
-    patch.setattr(flow.build, "tvl1", cheap)
+    patch.setattr(flow.algorithms, "tvl1", cheap)
     return pairs
 
 
@@ -160,7 +168,7 @@ def test_the_apex_of_smic_is_found(source, data_dir, quick):
 def test_frames_that_are_not_cropped_take_the_box_of_the_file(
     source, data_dir, quick, quick_follow, monkeypatch
 ):
-    monkeypatch.setattr(flow.build, "find_face", lambda image: None)
+    monkeypatch.setattr(flow.footage, "find_face", lambda image: None)
     shutil.move(source / "CASME2" / "Cropped", source / "CASME2" / "CASME2_RAW_selected")
     for path in (source / "CASME2").glob("CASME2_RAW_selected/*/*/*.png"):
         image = np.full((60, 90), 7, np.uint8)
@@ -193,21 +201,21 @@ def test_a_stopped_build_continues_and_gives_the_same_records(
     source, built, tmp_path, quick, monkeypatch
 ):
     data_dir = tmp_path / "stopped"
-    cheap = flow.build.tvl1
+    cheap = flow.algorithms.tvl1
 
     def stop(*arguments):
         if len(quick) == 2:
             raise KeyboardInterrupt
         return cheap(*arguments)
 
-    monkeypatch.setattr(flow.build, "tvl1", stop)
-    monkeypatch.setattr(flow.build.os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(flow.algorithms, "tvl1", stop)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     with pytest.raises(KeyboardInterrupt):
         build("casme2", source, data_dir, backend="opencv")
     with pytest.raises(InputError, match="no data set"):
         shards.open_shards("casme2", data_dir)
 
-    monkeypatch.setattr(flow.build, "tvl1", cheap)
+    monkeypatch.setattr(flow.algorithms, "tvl1", cheap)
     build("casme2", source, data_dir, backend="opencv")
     assert len(quick) == 4
     assert _records("casme2", data_dir) == _records("casme2", built)
@@ -216,7 +224,7 @@ def test_a_stopped_build_continues_and_gives_the_same_records(
 SLOW_COMMAND = """
 import os, sys, time
 import numpy as np
-import flow.build
+import flow.algorithms
 from flow.__main__ import main
 
 def slow(onsets, apexes, parameters, backend):
@@ -224,7 +232,7 @@ def slow(onsets, apexes, parameters, backend):
     difference = apexes.astype(np.float32) - onsets
     return np.stack([difference, onsets.astype(np.float32)], -1)
 
-flow.build.tvl1 = slow
+flow.algorithms.tvl1 = slow
 os.sched_getaffinity = lambda _: {0}
 sys.exit(main())
 """
@@ -271,7 +279,7 @@ def test_a_data_set_that_stands_is_kept_wherever_its_source_stands(source, built
 
 
 def test_pairs_in_batches_give_the_same_records(source, built, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(flow.build, "_batching", lambda product, backend: (3, 2))
+    monkeypatch.setattr(flow.build.local, "batching", lambda product, algorithm: (3, 2))
     build("casme2", source, tmp_path / "batches", backend="opencv")
     assert _records("casme2", tmp_path / "batches") == _records("casme2", built)
 
@@ -296,8 +304,8 @@ def test_a_data_set_of_other_frames_is_refused_and_left(source, built):
 def test_a_data_set_of_another_backend_is_refused_where_one_is_asked_for(
     source, built, monkeypatch
 ):
-    monkeypatch.setattr(flow.build, "resolve_backend", lambda backend: backend)
-    monkeypatch.setattr(flow.build, "describe_backend", lambda backend: "jax")
+    monkeypatch.setattr(flow.algorithms, "resolve_backend", lambda backend: backend)
+    monkeypatch.setattr(flow.algorithms, "describe_backend", lambda backend: "jax")
     with pytest.raises(InputError, match=r"another backend \(opencv there\)"):
         build("casme2", source, built, backend="jax")
 
@@ -326,7 +334,7 @@ def quick_follow(monkeypatch):
             seen.append(frame)
             yield np.stack([frame.astype(np.float32) - frames[0], frame / np.float32(64)], -1)
 
-    monkeypatch.setattr(flow.build, "follow", cheap)
+    monkeypatch.setattr(flow.algorithms, "follow", cheap)
     return seen
 
 
@@ -376,7 +384,7 @@ def test_frames_have_the_apex_of_the_flow_images_without_a_second_search(
 ):
     build("smic", source, data_dir, backend="opencv")
     (image,) = shards.open_shards("smic", data_dir)
-    monkeypatch.setattr(flow.build, "find_apex", None)
+    monkeypatch.setattr(flow.images, "find_apex", None)
     build("smic", source, data_dir, backend="opencv", frames=True)
     (record,) = shards.open_shards("smic", data_dir, shards.Frames)
     assert record["apex"] == image["apex"] == 559759
@@ -396,15 +404,15 @@ def test_a_stopped_build_of_frames_continues_and_gives_the_same_records(
     wanted = _records("casme2", tmp_path / "whole", shards.Frames)
     images = _records("casme2", built)
     quick_follow.clear()
-    cheap = flow.build.follow
+    cheap = flow.algorithms.follow
 
     def stop(*arguments):
         if len(quick_follow) == 8:  # two clips
             raise KeyboardInterrupt
         return cheap(*arguments)
 
-    monkeypatch.setattr(flow.build, "follow", stop)
-    monkeypatch.setattr(flow.build.os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(flow.algorithms, "follow", stop)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     with pytest.raises(KeyboardInterrupt):
         build("casme2", source, built, backend="opencv", frames=True)
     assert len(list(built.glob(".building/frames_casme2/*.npz"))) == 2
@@ -412,7 +420,7 @@ def test_a_stopped_build_of_frames_continues_and_gives_the_same_records(
     with pytest.raises(InputError, match="no data set"):
         shards.open_shards("casme2", built, shards.Frames)
 
-    monkeypatch.setattr(flow.build, "follow", cheap)
+    monkeypatch.setattr(flow.algorithms, "follow", cheap)
     build("casme2", source, built, backend="opencv", frames=True)
     assert len(quick_follow) == 16
     assert _records("casme2", built, shards.Frames) == wanted
@@ -444,18 +452,18 @@ def test_frames_that_stand_are_kept_and_those_of_other_frames_refused(source, bu
     assert "already in" in build("casme2", source, built)[0]  # which reads onset and apex only
 
 
-@pytest.mark.parametrize("product", [flow.build.FLOW_IMAGES, flow.build.FRAMES])
+@pytest.mark.parametrize("product", [FLOW_IMAGES, FRAMES])
 def test_an_apex_that_is_not_among_the_frames_is_named(source, data_dir, product):
     clip = read("casme2", source).clips[0]
     del clip.frames[13]
     with pytest.raises(InputError, match=r"EP01_00: frame 13 is missing: copy the clip again"):
-        flow.build._Job.plan(clip, {}, data_dir, product, "opencv")
+        product.read_of(clip)
 
 
 def test_the_disk_must_hold_frames_of_their_size(source, data_dir, monkeypatch):
     needed = 2 * 4 * (5 * 224 * 224 * 3 + 4 * 64 * 128)
     disk = types.SimpleNamespace(free=needed - 1)
-    monkeypatch.setattr(flow.build.shutil, "disk_usage", lambda _: disk)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk)
     with pytest.raises(InputError, match="5 MiB are needed and 5 MiB are free"):
         build("casme2", source, data_dir, backend="opencv", frames=True)
 
@@ -466,7 +474,7 @@ def test_two_builds_do_not_write_to_one_folder(source, data_dir):
 
 
 def test_too_small_a_disk_is_told_before_anything_is_computed(source, data_dir, monkeypatch, quick):
-    monkeypatch.setattr(flow.build.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=0))
     with pytest.raises(InputError, match="0 MiB are free"):
         build("casme2", source, data_dir, backend="opencv")
     assert not quick
@@ -474,9 +482,9 @@ def test_too_small_a_disk_is_told_before_anything_is_computed(source, data_dir, 
 
 def test_two_workers_may_put_down_the_same_record(source, data_dir, monkeypatch):
     (clip,) = read("smic", source).clips
-    job = flow.build._Job.plan(clip, {}, data_dir, flow.build.FLOW_IMAGES, "opencv")
+    job = Job.plan(clip, {}, data_dir, {}, TvL1("opencv"))
     both = threading.Barrier(2)
-    monkeypatch.setattr(flow.build.os, "fsync", lambda descriptor: both.wait(10))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: both.wait(10))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(job.save, [{"label": 1}, {"label": 1}]))
     assert job.record() == {"label": 1}
@@ -484,7 +492,9 @@ def test_two_workers_may_put_down_the_same_record(source, data_dir, monkeypatch)
 
 
 def test_beam_that_is_not_installed_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(flow.build.importlib.util, "find_spec", lambda name: None)
+    find_spec = importlib.util.find_spec
+    there = lambda name: None if name == "apache_beam" else find_spec(name)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", there)
     with pytest.raises(InputError, match=r"pip install 'mjfn-jax\[beam\]'"):
         Build("smic", tmp_path, runner="DirectRunner").run()
 
@@ -515,3 +525,71 @@ def test_a_foreseen_failure_is_one_line_and_a_non_zero_exit(tmp_path, monkeypatc
     )
     with pytest.raises(SystemExit, match=r"^error: .*no such folder"):
         main()
+
+
+def test_another_algorithm_makes_another_data_set_that_says_so(source, data_dir, tmp_path):
+    build("casme2", source, data_dir, algorithm="farneback")
+    opened = shards.open_shards("casme2", data_dir)
+    folder = source / "CASME2" / "Cropped" / "sub02" / "EP01_02"
+    onset, apex = (read_face(folder / f"reg_img{number}.png", None) for number in (11, 13))
+    assert np.array_equal(opened[2]["flow"], Farneback().flow(onset, apex))
+    metadata = opened.metadata["casme2"]
+    assert (metadata["algorithm"], metadata["backend"]) == ("farneback", "opencv")
+    assert metadata["parameters"]["winsize"] == 15
+    assert metadata["made_by"].startswith("opencv 5")
+
+    assert "already in" in build("casme2", source, data_dir, algorithm="farneback")[0]
+    said = r"another algorithm \(farneback there\) and other parameters of the flow; choose"
+    with pytest.raises(InputError, match=said):
+        build("casme2", source, data_dir)
+    build("casme2", source, data_dir, algorithm="dis", frames=True)
+    frames = shards.open_shards("casme2", data_dir, shards.Frames)
+    assert frames.metadata["casme2"]["parameters"] == {"preset": "medium"}
+
+
+def test_other_settings_of_the_algorithm_are_told_apart(source, built, monkeypatch):
+    other = property(lambda self: {"apex_preset": "fast"})
+    monkeypatch.setattr(TvL1, "following", other)
+    with pytest.raises(InputError, match="made with other parameters of the flow; choose"):
+        build("casme2", source, built, backend="opencv")
+
+
+def test_a_data_set_that_names_no_algorithm_is_of_tvl1(source, built, quick):
+    path = shards.folder("casme2", built)
+    metadata = json.loads((path / "metadata.json").read_text())
+    assert metadata.pop("algorithm") == "tvl1"
+    (path / "metadata.json").write_text(json.dumps(metadata))
+    manifest.write(path)
+    assert "already in" in build("casme2", source, built, backend="opencv")[0]
+
+
+def test_the_command_takes_an_algorithm(source, data_dir, monkeypatch, capsys):
+    flags = ["--dataset=smic", f"--source={source}", f"--data_dir={data_dir}", "--algorithm=dis"]
+    monkeypatch.setattr(sys, "argv", ["flow", "build", *flags])
+    assert main() == 0
+    printed = capsys.readouterr()
+    assert "smic: 1 clips, written to" in printed.out
+    assert "flow_images (dis, opencv): 100%" in printed.err
+
+
+def test_progress_is_called_back_and_the_library_shows_nothing(source, built, quick, capfd):
+    shutil.rmtree(built / "flow_images")
+    told = []
+    build("casme2", source, built, backend="opencv", on_progress=lambda *at: told.append(at))
+    assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    build("casme2", source, built, backend="opencv", on_progress=lambda *at: told.append(at))
+    assert len(told) == 5  # it stands: nothing was to be done
+    assert not capfd.readouterr().err
+
+
+def test_the_fingerprint_is_that_of_the_clips_digests(source, built):
+    digests = []
+    for clip in read("casme2", source).clips:
+        annotation = [*clip.key, clip.label, clip.onset, clip.apex, clip.offset, None]
+        sha = hashlib.sha256(json.dumps(annotation).encode())
+        for number in (clip.onset, clip.apex):
+            content = clip.frames[number].read_bytes()
+            sha.update(f"{number} {len(content)}\n".encode() + content)
+        digests.append(sha.hexdigest())
+    wanted = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+    assert shards.read_metadata("casme2", built)["fingerprint"] == wanted

@@ -7,8 +7,9 @@ import pytest
 import tyro
 from trees import write_all, write_casme2, write_smic
 
+from flow.catalogue import DATABASES, DATASETS
 from flow.clips import CLASSES
-from flow.databases import DATABASES, check, read
+from flow.databases import read
 from flow.databases.check import Check
 from flow.errors import InputError
 
@@ -23,15 +24,17 @@ def source(tmp_path):
 @pytest.fixture
 def paper_of_the_tree(monkeypatch):
     """As if the paper had what `write_all` writes."""
-    monkeypatch.setattr(check, "PAPER_CLIPS", {database: (1, 1, 1) for database in DATABASES})
-    monkeypatch.setattr(check, "PAPER_SUBJECTS", {database: 2 for database in DATABASES})
+    for name, record in DATABASES.items():
+        counted = dataclasses.replace(record, clips=(1, 1, 1), subjects=2)
+        monkeypatch.setitem(DATABASES, name, counted)
 
 
 def test_the_papers_counts_add_up_to_those_it_prints_for_the_union():
-    columns = list(zip(*check.PAPER_CLIPS.values(), strict=True))
+    paper = [DATABASES[database] for database in DATASETS["3db"]]
+    columns = list(zip(*(database.clips for database in paper), strict=True))
     assert [sum(column) for column in columns] == [250, 109, 83]
-    assert sum(check.PAPER_SUBJECTS.values()) == 68
-    assert [sum(check.PAPER_CLIPS[d]) for d in DATABASES] == [164, 145, 133]
+    assert sum(database.subjects for database in paper) == 68
+    assert [sum(database.clips) for database in paper] == [164, 145, 133]
 
 
 def test_equal_counts_exit_with_zero(source, capsys, paper_of_the_tree):
@@ -130,3 +133,13 @@ def test_a_json_file_that_cannot_be_written_is_named(source, capsys):
 def test_the_flags_are_the_fields(source):
     command = tyro.cli(Check, args=["--dataset=3db", f"--source={source}"])
     assert command == Check("3db", source)
+
+
+def test_a_database_that_nobody_counted_is_counted_and_not_compared(source, capsys, monkeypatch):
+    uncounted = dataclasses.replace(DATABASES["smic"], clips=None, subjects=None, in_3db=False)
+    monkeypatch.setitem(DATABASES, "smic", uncounted)
+    assert Check("smic", source, source / "check.json").run() == 0
+    printed = capsys.readouterr().out
+    assert "paper" not in printed
+    assert printed.endswith("no published counts to compare with\n")
+    assert json.loads((source / "check.json").read_text())["paper"] == {}

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trees import write_all, write_casme2, write_frames, write_samm, write_smic
 
-from flow.databases import DATASETS, NO_CLASS, folders, read
+from flow.catalogue import DATASETS
+from flow.databases import NO_CLASS, folders, read
 from flow.databases.annotated import whole
 from flow.databases.workbooks import MAX_BYTES
 from flow.errors import InputError

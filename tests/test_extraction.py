@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+import flow.algorithms
 import flow.features.extraction
+import flow.footage
 from flow.apex import find_apex
 from flow.clips import Clip
 from flow.errors import InputError
@@ -60,7 +62,7 @@ def test_each_method_sees_the_frames_it_is_made_for(clips, tmp_path):
         assert (lbp[k] == lbp_top(faces)).all()
         assert vectors[k].shape == (3, 36, 2)
         assert (vectors[k] == atoms(follow(faces, "fast"), facial_regions(224, 224))).all()
-        apex = find_apex(faces).index if clip.apex is None else 2
+        apex = find_apex(follow(faces)).index if clip.apex is None else 2
         assert (woof[k] == bi_woof(tvl1(faces[:1], faces[apex : apex + 1])[0])).all()
 
 
@@ -114,9 +116,9 @@ def test_a_box_cuts_all_frames_of_a_clip_that_is_not_cropped(clips, tmp_path):
 
 
 def test_a_face_that_is_not_found_names_the_clip(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(flow.features.extraction, "find_face", lambda image: None)
+    monkeypatch.setattr(flow.footage, "find_face", lambda image: None)
     clip = dataclasses.replace(clips[0], cropped=False)
-    with pytest.raises(InputError, match=r"0_7\.png: no face found.*smic/s0/c0"):
+    with pytest.raises(InputError, match=r"0_7\.png: no face found.*subject s0, clip c0"):
         extract(LbpTop(), [clip], tmp_path / "cache")
 
 
@@ -145,7 +147,7 @@ def test_an_apex_without_a_frame_is_named(clips, tmp_path):
 def drawn_flows(monkeypatch):
     """Random flows in the place of TV-L1's: what is tested is where their regions lie."""
     flows = np.random.default_rng(0).normal(size=(3, 224, 224, 2))
-    monkeypatch.setattr(flow.features.extraction, "follow", lambda faces, preset: flows)
+    monkeypatch.setattr(flow.algorithms, "follow", lambda faces, preset, backend: flows)
     return flows
 
 
@@ -173,7 +175,7 @@ def test_landmarks_are_mapped_to_a_face_that_was_looked_for(
     clip = dataclasses.replace(clips[0], cropped=False)
     given = {clip.key: np.random.default_rng(1).uniform(4, 20, (68, 2))}
     (wanted,) = extract(Mdmo(), [clip], tmp_path / "a", {clip.key: box}, given)
-    monkeypatch.setattr(flow.features.extraction, "find_face", lambda image: box)
+    monkeypatch.setattr(flow.footage, "find_face", lambda image: box)
     (found,) = extract(Mdmo(), [clip], tmp_path / "b", {}, given)
     assert (found == wanted).all()
 
@@ -208,3 +210,16 @@ def test_landmarks_name_no_feature_of_other_methods_or_clips(
     ]
     assert all((a == b).all() for a, b in zip(before[0], after[0], strict=True))
     assert all((a == b).all() for a, b in zip(before[1][1:], after[1], strict=True))
+
+
+def test_progress_is_called_back_and_the_library_shows_nothing(clips, tmp_path, capfd):
+    told = []
+    extract(LbpTop(), clips, tmp_path / "cache", on_progress=lambda *at: told.append(at))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert not capfd.readouterr().err
+
+
+def test_a_motion_that_is_not_finite_names_the_clip(clips, tmp_path, drawn_flows):
+    drawn_flows[1, 3, 4] = np.nan
+    with pytest.raises(InputError, match=f"{tmp_path}: the flow is not finite"):
+        extract(Mdmo(), clips, tmp_path / "cache")

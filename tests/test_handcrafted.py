@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scripts
 
-import flow.features.extraction
+import flow.algorithms
 from flow.clips import Clip
 from flow.errors import InputError
 from flow.faces.landmarks import LANDMARKS_HEADER
@@ -23,7 +23,7 @@ KEYS = list(zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True))
 
 def drawn(faces):
     """Flows of noise, the same for the same faces."""
-    return np.random.default_rng(int(faces.sum())).normal(size=(2, 224, 224, 2))
+    return np.random.default_rng(int(faces.sum())).normal(size=(2, 224, 224, 2)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def source(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         reading = types.SimpleNamespace(clips=clips[::-1])  # in another order
         patch.setattr(handcrafted, "read", lambda dataset, source: reading)
-        patch.setattr(flow.features.extraction, "follow", lambda faces, preset: drawn(faces))
-        patch.setattr(flow.features.extraction, "tvl1", lambda onsets, apexes: drawn(onsets)[:1])
+        patch.setattr(flow.algorithms, "follow", lambda faces, preset, backend: drawn(faces))
+        patch.setattr(flow.algorithms, "tvl1", lambda onsets, *_: drawn(onsets)[:1])
         fit, loso, encoder = svm.fit, svm.leave_one_subject_out, graph_sc.encoder
         patch.setattr(svm, "fit", lambda *inputs: fit(*inputs[:3], settings))
         patch.setattr(svm, "leave_one_subject_out", lambda *inputs: loso(*inputs, settings))

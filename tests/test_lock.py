@@ -33,7 +33,8 @@ def test_a_second_holder_is_told_who_holds_it_and_gets_it_when_the_first_is_kill
         finally:
             first.kill()
     with lock.hold(folder):
-        assert str(os.getpid()) in (folder / ".lock").read_text()
+        assert str(os.getpid()) in (folder / ".lock.holder").read_text()
+    assert os.listdir(folder) == [".lock"]
 
 
 def test_the_lock_ends_with_the_block_even_by_an_error(tmp_path):
@@ -59,3 +60,21 @@ def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)  # a superuser may write anywhere
     with pytest.raises(InputError, match="Read-only file system"), lock.hold(tmp_path):
         pass
+
+
+def test_a_note_left_behind_by_a_killed_holder_means_nothing(tmp_path):
+    (tmp_path / ".lock").write_text("")
+    (tmp_path / ".lock.holder").write_text('{"host": "gone", "pid": 1, "since": "long ago"}')
+    with (
+        lock.hold(tmp_path),
+        pytest.raises(InputError, match=str(os.getpid())),
+        lock.hold(tmp_path),
+    ):
+        pass
+
+
+def test_a_holder_that_has_not_said_who_it_is_is_another_process(tmp_path):
+    with lock.hold(tmp_path):
+        (tmp_path / ".lock.holder").write_text("{")
+        with pytest.raises(InputError, match="in use by another process"), lock.hold(tmp_path):
+            pass

@@ -9,7 +9,15 @@ import pytest
 from skimage import data
 
 from flow.errors import InputError
-from flow.tvl1 import Parameters, describe_backend, opencv, pairs, resolve_backend, tvl1, xla
+from flow.tvl1 import (
+    Parameters,
+    describe_backend,
+    jax_backend,
+    opencv_backend,
+    pairs,
+    resolve_backend,
+    tvl1,
+)
 from flow.tvl1.median import _LAST, median
 
 HEIGHT, WIDTH = 48, 64
@@ -122,7 +130,11 @@ def test_a_flow_to_start_from_goes_up_the_pyramid_as_opencv_s_does(moved):
     parameters = Parameters(nscales=2, warps=1, **FIXED)
     ours, theirs, cold = (
         module.flow(onsets[0], apexes[0], start, parameters)
-        for module, start in ((xla, truths[0]), (opencv, truths[0]), (opencv, None))
+        for module, start in (
+            (jax_backend, truths[0]),
+            (opencv_backend, truths[0]),
+            (opencv_backend, None),
+        )
     )
     assert end_point_errors(ours, theirs).mean() < 1e-5 < end_point_errors(cold, theirs).mean()
 
@@ -138,8 +150,8 @@ def test_batches_as_on_a_gpu_give_the_same_flow(moved, monkeypatch):
     onsets, apexes, _ = moved
     parameters = Parameters(nscales=1, warps=2)
     flows = tvl1(onsets, apexes, parameters, "jax")
-    monkeypatch.setattr(xla.jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(xla, "_GPU_BATCH", 2)  # three pairs: the second batch is filled up
+    monkeypatch.setattr(jax_backend.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax_backend, "_GPU_BATCH", 2)  # three pairs: the second batch is filled up
     batched = tvl1(onsets, apexes, parameters, "jax")
     assert end_point_errors(batched, flows).max() < 0.01
 
@@ -158,7 +170,7 @@ def test_images_are_warped_as_by_opencv(reach):
     u1, u2 = rng.uniform(-reach, reach, (2, HEIGHT, WIDTH)).astype(np.float32)
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     expected = [cv2.remap(image, x + u1, y + u2, cv2.INTER_CUBIC) for image in images]
-    warped = xla._warp(jnp.array(images), u1, u2)
+    warped = jax_backend._warp(jnp.array(images), u1, u2)
     np.testing.assert_allclose(warped, expected, atol=2e-3)
 
 
@@ -228,7 +240,7 @@ def test_a_wrong_parameter_is_refused():
 
 def test_the_record_names_the_backend_and_its_version():
     assert cv2.__version__ in describe_backend("opencv")
-    assert describe_backend("jax") == f"jax {xla.jax.__version__} (cpu: cpu)"
+    assert describe_backend("jax") == f"jax {jax_backend.jax.__version__} (cpu: cpu)"
 
 
 @pytest.mark.parametrize(("backend", "other"), [("opencv", "jax"), ("jax", "cv2")])

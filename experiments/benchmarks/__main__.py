@@ -27,10 +27,10 @@ from experiments.benchmarks.flow import Flow
 from experiments.benchmarks.layers import Layers
 from experiments.benchmarks.table import Table
 from experiments.benchmarks.train import Train
+from flow import footage
 from flow.build import build
 from flow.databases import read
-from flow.faces.detector import read_boxes
-from flow.faces.frames import read_face
+from flow.faces.detector import boxes_of
 from flow.synthetic import render
 from flow.tvl1 import resolve_backend
 from mjfn_jax.commands.console import script
@@ -70,12 +70,11 @@ class Build:
     def run(self) -> dict:
         clips = read("casme2", self.source).clips
         chosen = [clips[i] for i in np.linspace(0, len(clips) - 1, self.loop_pairs).astype(int)]
-        known = self.source / "face_boxes.csv"
-        boxes = read_boxes(known) if known.exists() else {}
+        boxes = boxes_of(self.source)
         with stopwatch() as loop:
             for clip in chosen:
-                box = None if clip.cropped else boxes.get(clip.key)
-                onset, apex = (read_face(clip.frames[n], box) for n in (clip.onset, clip.apex))
+                box = footage.known_box(clip, boxes)
+                onset, apex = footage.read(footage.onset_and_apex(clip), box).grey
                 cv2.optflow.DualTVL1OpticalFlow_create().calc(onset, apex, None)
         with tempfile.TemporaryDirectory() as folder, stopwatch() as whole:
             build("casme2", self.source, folder, backend=self.backend)

@@ -26,12 +26,15 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from flow.databases import DATABASES
+from flow.algorithms import algorithm
+from flow.catalogue import DATABASES
+from flow.cores import cores
 from flow.synthetic.cast import cast
 from flow.synthetic.motion import crop, play
 from flow.tvl1 import PRESETS, Parameters, Stream, describe_backend, tvl1
 
 SIDE = 224
+PEERS = {"farneback": "Farnebäck", "dis": "DIS"}
 FULL = Parameters()
 BYTES, FLOPS = 64, 57
 """Of an inner iteration, per pixel: every plane is read or written once."""
@@ -54,7 +57,7 @@ class Flow:
         one, some = (functools.partial(_alone, cores=cores) for cores in (1, None))
         figures = {
             "made_by": [describe_backend("opencv"), describe_backend("jax")],
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": cores(),
             "pairs_of_stand_ins": len(shots),
             **one(full_runs, shots),
             **one(iteration),
@@ -213,14 +216,9 @@ def streams(shots: list[Shot]) -> dict:
     The error counts the road to the apex: each flow starts from the one before. How far a flow
     is from the full run's is the mean over all frames of all clips.
     """
-    farneback = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3}
-    farneback |= {"poly_n": 5, "poly_sigma": 1.2, "flags": 0}
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     methods = {name: functools.partial(Stream, preset=name, backend="jax") for name in PRESETS}
-    methods["farneback"] = lambda onset: functools.partial(
-        cv2.calcOpticalFlowFarneback, onset, flow=None, **farneback
-    )
-    methods["dis"] = lambda onset: functools.partial(dis.calc, onset, flow=None)
+    for name in PEERS:
+        methods[name] = functools.partial(functools.partial, algorithm(name).flow)
     out, full = {}, []
     for name, method in methods.items():
         errors, seconds, apexes, apart = [], [], [], []
@@ -303,9 +301,8 @@ def _plain(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
 
 
 def _pooled(onsets: np.ndarray, apexes: np.ndarray) -> list[np.ndarray]:
-    cores = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(cores, context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(cores(), context) as pool:
         return list(pool.map(_plain, onsets, apexes))
 
 
@@ -317,7 +314,7 @@ def draw(streams: dict, path: pathlib.Path) -> None:
     for name, figures in streams.items():
         own = name in PRESETS
         axes.plot(figures["ms"], figures["error"], "o" if own else "s", color="C0" if own else "C1")
-        label = name if own else {"farneback": "Farnebäck", "dis": "DIS"}[name]
+        label = name if own else PEERS[name]
         axes.annotate(label, (figures["ms"], figures["error"]), (6, 6), textcoords="offset points")
     axes.set(xlabel="ms a frame of 224×224 on one core", ylabel="end-point error, px")
     axes.set_title("Flow from the onset to the apex, frame after frame", fontsize="medium")

@@ -1,4 +1,4 @@
-"""The three databases of the paper, read from the layouts in which their owners give them.
+"""The databases of `flow.catalogue`, read from the layouts in which their owners give them.
 
 `read` finds the owners' folders below the folder a user names and returns a `Clip` for each
 micro-expression that has one of the three classes, with a `Note` for everything that was
@@ -8,28 +8,20 @@ repaired, left out or found odd.
 import logging
 import pathlib
 
-from flow.databases import casme2, samm, smic
+from flow.catalogue import DATABASES, DATASETS
 from flow.databases.folders import survey
 from flow.databases.reading import NO_CLASS, Note, Reading, union
 
-__all__ = ["DATABASES", "DATASETS", "NO_CLASS", "Note", "Reading", "read"]
+__all__ = ["NO_CLASS", "Note", "Reading", "read"]
 
 logger = logging.getLogger(__name__)
-
-DATABASES = ("smic", "casme2", "samm")
-"""The databases by their short names."""
-
-DATASETS = {"smic": ("smic",), "casme2": ("casme2",), "samm": ("samm",), "3db": DATABASES}
-"""The databases of each data set; `3db` is the paper's union."""
-
-_READERS = {"smic": smic.read, "casme2": casme2.read, "samm": samm.read}
 
 
 def read(dataset: str, source: pathlib.Path) -> Reading:
     """Read a data set from disk.
 
     Args:
-      dataset: a key of `DATASETS`.
+      dataset: a key of `flow.catalogue.DATASETS`.
       source: the folder at most three levels above the owners' workbooks and folders, or
         one of these folders itself.
 
@@ -39,7 +31,9 @@ def read(dataset: str, source: pathlib.Path) -> Reading:
     """
     source = pathlib.Path(source)
     found = survey(source)
-    reading = union(_READERS[database](source, found) for database in DATASETS[dataset])
+    reading = union(
+        DATABASES[database].load_reader()(source, found) for database in DATASETS[dataset]
+    )
     for line in reading.summary():
         logger.info("%s", line)
     return reading

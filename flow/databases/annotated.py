@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 import re
 
+from flow.catalogue import Database
 from flow.clips import CLASSES, Clip
 from flow.databases import folders, workbooks
 from flow.databases.reading import NO_CLASS, Collector, Reading, printable
@@ -32,8 +33,7 @@ NEAR = 2
 class Layout:
     """How one owner lays a database out, and what the owner's words mean."""
 
-    database: str
-    title: str
+    database: Database
     workbooks: tuple[str, ...]
     """Regular expressions of the workbook's name, the preferred one first."""
     workbook_example: str
@@ -41,11 +41,8 @@ class Layout:
     subject_folder: str
     """Regular expression of a subject's folder; its group is the subject's number."""
     folder_example: str
-    subject: str
-    """Format of the subject's name for its number."""
     emotions: dict[str, str | None]
     """Class of each annotated emotion; None for one outside the three classes."""
-    fps: int
     drops_uncoded_apex: bool
     """Whether a clip without a usable apex annotation (none, or the onset itself) is left
     out, rather than its apex searched for."""
@@ -61,12 +58,12 @@ def read(layout: Layout, source: pathlib.Path, found: list[folders.Folder]) -> R
     workbook = workbooks.find(found, layout.workbooks)
     if workbook is None:
         raise InputError(
-            f"--source={source}: no {layout.title} workbook ({layout.workbook_example}) in it or"
-            f" up to {folders.LEVELS} levels below: put the owners' workbook there"
+            f"--source={source}: no {layout.database.title} workbook ({layout.workbook_example})"
+            f" in it or up to {folders.LEVELS} levels below: put the owners' workbook there"
         )
     rows = workbooks.rows(workbook, COLUMNS, layout.sheet)
     root, subjects = _root(layout, source, found, workbook, rows)
-    collector = Collector(layout.database)
+    collector = Collector(layout.database.name)
     for row in rows:
         _Row(layout, root, subjects, collector, row).read()
     return collector.reading()
@@ -99,7 +96,7 @@ def _root(
     if not roots:
         raise InputError(
             f"--source={source}: no clip of {workbook.name} ({layout.folder_example}) in it or up"
-            f" to {folders.LEVELS} levels below: put the {layout.title} frames there"
+            f" to {folders.LEVELS} levels below: put the {layout.database.title} frames there"
         )
     root = folders.choose([root for root, _ in roots])
     return root, dict(roots)[root]
@@ -120,7 +117,7 @@ class _Row:
         self.collector, self.row = collector, row
         number = _number(row["subject"])
         self.subject = (
-            printable(row["subject"]) if number is None else layout.subject.format(number)
+            printable(row["subject"]) if number is None else layout.database.subject.format(number)
         )
         self.name = printable(row["clip"])
 
@@ -154,7 +151,7 @@ class _Row:
             self.note("problem", "frames", f"{lacking} lacking", reason)
         self.collector.keep(
             Clip(
-                database=self.layout.database,
+                database=self.layout.database.name,
                 subject=self.subject,
                 name=self.name,
                 emotion=emotion,
@@ -163,7 +160,7 @@ class _Row:
                 apex=apex,
                 offset=offset,
                 frames=frames,
-                fps=self.layout.fps,
+                fps=self.layout.database.fps,
                 cropped=self.root.cropped,
             )
         )

@@ -11,19 +11,18 @@ apex is its onset. Leaving such clips out gives the paper's 145.
 
 import pathlib
 
+from flow.catalogue import DATABASES
 from flow.databases import annotated
 from flow.databases.folders import Folder
 from flow.databases.reading import Reading
 
 LAYOUT = annotated.Layout(
-    database="casme2",
-    title="CASME II",
+    database=DATABASES["casme2"],
     workbooks=(r"casme[ _-]?(2|ii).*20140508", r"casme[ _-]?(2|ii)"),
     workbook_example="CASME2-coding-20140508.xlsx",
     sheet=None,
     subject_folder=r"sub[ _-]?(\d+)",
     folder_example="Cropped/sub01/EP02_01f or CASME2_RAW_selected/sub01/EP02_01f",
-    subject="sub{:02d}",
     emotions={
         "disgust": "negative",
         "repression": "negative",
@@ -33,7 +32,6 @@ LAYOUT = annotated.Layout(
         "sadness": None,
         "fear": None,
     },
-    fps=200,
     drops_uncoded_apex=True,
 )
 

@@ -11,19 +11,18 @@ the paper's rule for SMIC (the largest mean flow magnitude), which leaves the pa
 
 import pathlib
 
+from flow.catalogue import DATABASES
 from flow.databases import annotated
 from flow.databases.folders import Folder
 from flow.databases.reading import Reading
 
 LAYOUT = annotated.Layout(
-    database="samm",
-    title="SAMM",
+    database=DATABASES["samm"],
     workbooks=(r"samm.*micro", r"samm"),
     workbook_example="SAMM_Micro_FACS_Codes_v2.xlsx",
     sheet="MICRO_ONLY",
     subject_folder=r"(\d+)",
     folder_example="006/006_1_2",
-    subject="{}",
     emotions={
         "anger": "negative",
         "contempt": "negative",
@@ -34,7 +33,6 @@ LAYOUT = annotated.Layout(
         "surprise": "surprise",
         "other": None,
     },
-    fps=200,
     drops_uncoded_apex=False,
 )
 

@@ -9,11 +9,13 @@ beside `micro`, `non_micro`, holds no micro-expression, and the folders beside `
 import pathlib
 import re
 
+from flow.catalogue import DATABASES
 from flow.clips import CLASSES, Clip
 from flow.databases import folders
 from flow.databases.reading import Collector, Reading
 from flow.errors import InputError
 
+_DATABASE = DATABASES["smic"]
 _SUBJECT = r"s(\d+)"
 
 
@@ -35,7 +37,7 @@ def read(source: pathlib.Path, found: list[folders.Folder]) -> Reading:
             f" {folders.LEVELS} levels below: put the owners' HS folder there"
         )
     root = folders.choose([root for root, _ in roots])
-    collector = Collector("smic")
+    collector = Collector(_DATABASE.name)
     for subject, emotion, path in dict(roots)[root]:
         _read_clip(collector, root, subject, emotion, path)
     return collector.reading()
@@ -53,7 +55,7 @@ def _camera(parts: tuple[str, ...]) -> str:
 def _clips(below: dict[str, pathlib.Path]) -> list[tuple[str, str, pathlib.Path]]:
     """Subject, emotion and folder of the micro-expression clips of all subjects' folders."""
     return [
-        (f"s{number:02d}", emotion.lower(), clip)
+        (_DATABASE.subject.format(number), emotion.lower(), clip)
         for number, paths in folders.subjects(below, _SUBJECT).items()
         for path in paths
         if (micro := folders.pick("micro", folders.listing(path)[0]))
@@ -87,7 +89,7 @@ def _read_clip(
         collector.note("problem", subject, name, "frames", f"{lacking} lacking", reason)
     collector.keep(
         Clip(
-            database="smic",
+            database=_DATABASE.name,
             subject=subject,
             name=name,
             emotion=emotion,
@@ -96,7 +98,7 @@ def _read_clip(
             apex=None,
             offset=offset,
             frames=frames,
-            fps=100,
+            fps=_DATABASE.fps,
             cropped=root.cropped,
         )
     )

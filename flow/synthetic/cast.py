@@ -10,10 +10,9 @@ import hashlib
 
 import numpy as np
 
+from flow.catalogue import DATABASES
 from flow.clips import CLASSES
 from flow.synthetic.action_units import Performance, perform
-
-FPS = {"smic": 100, "casme2": 200, "samm": 200}
 
 # Subject number: clips of negative, positive, surprise, and rows that a reader drops for
 # their emotion.
@@ -114,9 +113,7 @@ class Plan:
     @property
     def subject(self) -> str:
         """The subject as in the combined list: `s01`, `sub01`, `6`."""
-        return {"smic": f"s{self.number:02d}", "casme2": f"sub{self.number:02d}"}.get(
-            self.database, str(self.number)
-        )
+        return DATABASES[self.database].subject.format(self.number)
 
     @property
     def frames(self) -> range:

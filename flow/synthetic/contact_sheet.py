@@ -11,6 +11,7 @@ import matplotlib.figure
 import numpy as np
 import tyro
 
+from flow.catalogue import DATABASES
 from flow.clips import CLASSES
 from flow.color import flow_to_color
 from flow.errors import one_line
@@ -18,7 +19,6 @@ from flow.synthetic.cast import Plan, cast
 from flow.synthetic.motion import CAMERAS, crop, play
 from flow.tvl1 import tvl1
 
-_TITLES = {"smic": "SMIC-HS", "casme2": "CASME II", "samm": "SAMM"}
 _SIDE = 224  # of a flow image, as in the paper
 
 
@@ -66,7 +66,7 @@ def draw(settings: Settings) -> None:
         row[0].text(
             -0.12,
             0.5,
-            _TITLES[database],
+            DATABASES[database].title,
             transform=row[0].transAxes,
             rotation=90,
             ha="right",

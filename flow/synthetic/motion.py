@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from flow.catalogue import DATABASES
 from flow.clips import Box
 from flow.synthetic import identity, portrait
 from flow.synthetic.action_units import field
-from flow.synthetic.cast import FPS, Plan, generator
+from flow.synthetic.cast import Plan, generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _strengths(plan: Plan, rng: np.random.Generator) -> Float32[np.ndarray, " T"
 
 def _drifts(plan: Plan, difficulty: float, rng: np.random.Generator) -> Float32[np.ndarray, "T 4"]:
     """The head's slow drift since the onset: shift x, y in pixels, turn, growth."""
-    t = np.arange(len(plan.frames)) / FPS[plan.database]
+    t = np.arange(len(plan.frames)) / DATABASES[plan.database].fps
     spread = np.asarray((0.7, 0.7, 0.003, 0.002)) * difficulty * _UNREGISTERED[plan.database]
     slopes = rng.normal(0, 1, 4)
     phases, speeds = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.5, 1.6, 4)
@@ -216,7 +217,7 @@ def _drifts(plan: Plan, difficulty: float, rng: np.random.Generator) -> Float32[
 
 def _eyelids(plan: Plan, difficulty: float, rng: np.random.Generator) -> Float32[np.ndarray, " T"]:
     """How open the eyes are, 1 to 0: some clips hold a blink or part of one."""
-    count, fps = len(plan.frames), FPS[plan.database]
+    count, fps = len(plan.frames), DATABASES[plan.database].fps
     chance, centre, depth = rng.random(), rng.uniform(0.15, 1.3) * count, rng.uniform(0.3, 1.0)
     if chance > 0.18 * difficulty:
         return np.ones(count, np.float32)
@@ -247,7 +248,7 @@ def _blink(
 
 def _lights(plan: Plan, difficulty: float, rng: np.random.Generator) -> Float32[np.ndarray, "T 3"]:
     """Flicker of the lamps: gain, and its slope across and down the face."""
-    t = np.arange(len(plan.frames)) / FPS[plan.database]
+    t = np.arange(len(plan.frames)) / DATABASES[plan.database].fps
     phases = rng.uniform(0, 2 * np.pi, 4)
     speeds = np.asarray((rng.uniform(8, 24), *rng.uniform(0.5, 3, 3)))
     waves = np.sin(2 * np.pi * speeds * t[:, None] + phases)

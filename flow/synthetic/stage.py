@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import tqdm
 
+from flow.cores import cores
 from flow.disk import lock
 from flow.errors import InputError
 from flow.synthetic import trees
@@ -139,7 +140,7 @@ def _is_finished(root: pathlib.Path, settings: dict) -> bool:
                 "remove it or name another folder"
             )
         return name == _SETTINGS
-    if root.is_dir() and any(path.name != ".lock" for path in root.iterdir()):
+    if root.is_dir() and any(not path.name.startswith(".lock") for path in root.iterdir()):
         raise InputError(f"--out={root}: not empty and no stand-in tree; name a new folder")
     return False
 
@@ -170,7 +171,7 @@ def _film(
     bar = tqdm.tqdm(
         desc="stand-ins", total=total, initial=total - len(plans), unit="clip", file=sys.stderr
     )
-    count = processes or len(os.sched_getaffinity(0))
+    count = processes or cores()
     if count == 1:
         with bar:
             for job in jobs:

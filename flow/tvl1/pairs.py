@@ -59,7 +59,7 @@ def describe_backend(backend: str = "auto") -> str:
 
 def load(backend: str):
     """The module of a resolved backend: `flows`, `flow` and `version`."""
-    return importlib.import_module(f"flow.tvl1.{'xla' if backend == 'jax' else backend}")
+    return importlib.import_module(f"flow.tvl1.{backend}_backend")
 
 
 def check_images(onsets, apexes) -> None:

@@ -1,17 +1,17 @@
 """Makes sure that a dataset's clips are on disk before an experiment opens them."""
 
-import functools
 import logging
 import pathlib
 from typing import Literal
 
 from flow.build import build
-from flow.databases import DATASETS
+from flow.catalogue import DATASETS
+from flow.progress import bar
 from flow.shards import Frames, folder
 from flow.synthetic import render
 from mjfn_jax import data
 
-Name = Literal["synthetic", "smic", "casme2", "samm", "3db"]
+Name = Literal["synthetic", *DATASETS]
 
 
 def load(
@@ -45,8 +45,8 @@ def load(
     if source is not None and not _built(dataset, data_dir, takes):
         words = "frames" if frames else "flow images"
         logging.info("computing the %s of %s in %s", words, dataset, data_dir)
-        make = functools.partial(build, frames=True) if frames else build
-        make(dataset, source, data_dir)
+        with bar("frames" if frames else "flow_images") as on_progress:
+            build(dataset, source, data_dir, frames=frames, on_progress=on_progress)
     return data.load(dataset, data_dir, takes)
 
 

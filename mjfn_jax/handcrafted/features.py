@@ -10,10 +10,11 @@ from jaxtyping import Float
 from flow.clips import Box, Clip
 from flow.databases import read
 from flow.errors import InputError
-from flow.faces.detector import read_boxes
+from flow.faces.detector import boxes_of
 from flow.faces.landmarks import read_landmarks
 from flow.features.extraction import extract
 from flow.features.mdmo import Mdmo
+from flow.progress import OnProgress
 from mjfn_jax.data import Dataset, Key
 from mjfn_jax.handcrafted.method import Handcrafted
 
@@ -27,10 +28,14 @@ class Source:
     landmarks: Mapping[Key, Float[np.ndarray, "68 2"]]
 
     def extracted(
-        self, method: Handcrafted, clips: Sequence[Clip], cache: pathlib.Path
+        self,
+        method: Handcrafted,
+        clips: Sequence[Clip],
+        cache: pathlib.Path,
+        on_progress: OnProgress = lambda done, total: None,
     ) -> list[Float[np.ndarray, "..."]]:
         """What is extracted of some of the clips; see `flow.features.extraction.extract`."""
-        return extract(method.feature, clips, cache, self.boxes, self.landmarks)
+        return extract(method.feature, clips, cache, self.boxes, self.landmarks, on_progress)
 
     def regions(self, method: Handcrafted) -> str:
         """The parts of a face that the method looks at, in words."""
@@ -48,7 +53,7 @@ def open_source(
     Args:
       method: only some take landmarks.
       keys: which clips, in which order.
-      dataset: a key of `flow.databases.DATASETS`.
+      dataset: a key of `flow.catalogue.DATASETS`.
       source: the folder below which the databases stand.
 
     Raises:
@@ -61,16 +66,20 @@ def open_source(
             f"{source}: no clip {'/'.join(missing[0])}, which the flow images have: name the "
             "--source that they were built from"
         )
-    boxes, landmarks = source / "face_boxes.csv", source / "landmarks.csv"
+    landmarks = source / "landmarks.csv"
     points = {}
     if isinstance(method.feature, Mdmo) and landmarks.exists():
         points = read_landmarks(landmarks)
-    return Source(
-        tuple(found[key] for key in keys), read_boxes(boxes) if boxes.exists() else {}, points
-    )
+    return Source(tuple(found[key] for key in keys), boxes_of(source), points)
 
 
-def load(method: Handcrafted, clips: Dataset, opened: Source, cache: pathlib.Path) -> Dataset:
+def load(
+    method: Handcrafted,
+    clips: Dataset,
+    opened: Source,
+    cache: pathlib.Path,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Dataset:
     """The same clips with what the method takes of them.
 
     Args:
@@ -78,11 +87,12 @@ def load(method: Handcrafted, clips: Dataset, opened: Source, cache: pathlib.Pat
       clips: whose names and labels are taken.
       opened: the same clips on disk.
       cache: folder where features are kept.
+      on_progress: is told how many clips are done, and of how many.
 
     Raises:
       InputError: frames cannot be read, or a feature is not finite.
     """
-    inputs = method.inputs(opened.extracted(method, opened.clips, cache))
+    inputs = method.inputs(opened.extracted(method, opened.clips, cache, on_progress))
     loaded = dataclasses.replace(clips, inputs=inputs)
     loaded.check()
     return loaded

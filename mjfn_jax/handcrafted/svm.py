@@ -5,9 +5,7 @@ an inner cross-validation, whose parts are whole subjects too, scores the candid
 of their pooled predictions.
 """
 
-import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -18,6 +16,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.svm import SVC
 
 from flow.clips import CLASSES
+from flow.cores import pool
 from flow.errors import InputError
 from mjfn_jax.scores import metrics
 
@@ -121,13 +120,9 @@ def fit_folds(
         classifier = fit(own, labels[~mask], subjects[~mask], settings, num_classes)
         return classifier.choice, classifier.decisions(variants[classifier.choice.variant][mask])
 
-    pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-    try:
-        # One thread a fold: the products are small, and their bits do not depend on the cores.
-        with threadpoolctl.threadpool_limits(1):
-            yield from pool.map(fold, held_out)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    # One thread a fold: the products are small, and their bits do not depend on the cores.
+    with pool() as threads, threadpoolctl.threadpool_limits(1):
+        yield from threads.map(fold, held_out)
 
 
 def fit(

@@ -1,11 +1,12 @@
 """What a result was computed on."""
 
-import os
 import pathlib
 import platform
 from typing import Any
 
 import jax
+
+from flow.cores import cores
 
 
 def hardware() -> dict[str, Any]:
@@ -18,5 +19,5 @@ def hardware() -> dict[str, Any]:
     return {
         "devices": [device.device_kind for device in jax.devices()],
         "processor": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cores": cores(),
     }

@@ -36,7 +36,7 @@ def summarise(clips: Dataset, results: Sequence[FoldResult], identity: Identity)
     Returns:
       `identity`, `versions`, `hardware`, `seconds` (of all folds, over all parts of a run that was
       stopped), `scores` and `majority` (`pooled` and
-      each part, see :func:`mjfn_jax.scores.metrics.score_parts`), `failed` (fold and epoch),
+      each part, see :func:`mjfn_jax.scores.parts.score_parts`), `failed` (fold and epoch),
       `predictions` and `history` (loss and accuracy by fold). `scores` and `majority` are None
       if a fold failed: scores without its clips would be those of another test set.
     """

@@ -18,9 +18,9 @@ import pathlib
 import re
 from collections.abc import Iterable
 
+from flow.catalogue import DATABASES
 from flow.clips import CLASSES
 from flow.errors import InputError
-from mjfn_jax.scores.paper import DATABASES
 
 _LABELS = {str(label): label for label in range(len(CLASSES))}
 _LIMIT = 16 * 2**20  # bytes; the log of the whole 3DB has 7 kB
@@ -31,7 +31,7 @@ class Prediction:
     """What was predicted for one clip while its subject was held out."""
 
     database: str
-    """`smic`, `casme2` or `samm`."""
+    """Its short name, one of `flow.catalogue.DATABASES`."""
     subject: str
     clip: str
     label: int

@@ -1,6 +1,8 @@
 """The paper's Table 3: what other groups and the paper's authors have published."""
 
-DATABASES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
+from flow import catalogue
+
+DATABASES = {name: record.title for name, record in catalogue.DATABASES.items()}
 """The databases and what they are called, the paper's in its order."""
 
 POOLED = "pooled"
@@ -26,7 +28,9 @@ _TABLE_3 = {
 }
 
 NOTHING: dict[str, float | None] = dict.fromkeys(
-    f"{part}_{measure}" for part in (POOLED, "smic", "casme2", "samm") for measure in ("uf1", "uar")
+    f"{part}_{measure}"
+    for part in (POOLED, *catalogue.DATASETS["3db"])
+    for measure in ("uf1", "uar")
 )
 """The figures of a method that the paper does not list: each is None."""
 

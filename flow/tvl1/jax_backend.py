@@ -5,10 +5,8 @@ Shapes: images and planes are [H, W]; u = (u1, u2) is the flow, horizontal and v
 p = (p11, p12, p21, p22) are its dual variables.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
-import os
 import threading
 from typing import NamedTuple
 
@@ -18,6 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from flow.cores import pool
 from flow.tvl1.median import median
 from flow.tvl1.parameters import Parameters
 
@@ -49,8 +48,8 @@ def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.
         def one(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
             return np.asarray(program(*pair, start))
 
-        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            return np.stack(list(pool.map(one, zip(onsets, apexes, strict=True))))
+        with pool() as threads:
+            return np.stack(list(threads.map(one, zip(onsets, apexes, strict=True))))
     program = _program((_GPU_BATCH, *size), parameters)
     batches = []
     for first in range(0, count, _GPU_BATCH):
