@@ -24,10 +24,11 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def tiny_network(monkeypatch):
-    def make(method, num_jfms):
-        return Tiny(num_jfms=num_jfms, fusion="average" if method == "mjfn-avg" else "softmax")
+    class Small(Tiny):
+        title = models.MJFN.title
 
-    monkeypatch.setattr(models, "make", make)
+    monkeypatch.setitem(models.NETWORKS, "mjfn", Small())
+    monkeypatch.setitem(models.NETWORKS, "mjfn-avg", Small(fusion="average"))
 
 
 def run(data_dir, out, *flags):
@@ -39,8 +40,14 @@ def run(data_dir, out, *flags):
 def test_every_network_is_scored_with_every_seed_and_learning_rate(data_dir, tmp_path, capsys):
     run(data_dir, tmp_path, "--num_jfms", "0", "3", "--seeds", "5", "6")
     runs = json.loads((tmp_path / "ablation.json").read_text())
-    axes = ("network", "num_jfms", "fusion", "learning_rate", "seed")
-    assert [tuple(run["configuration"][axis] for axis in axes) for run in runs] == [
+    assert [
+        (
+            *(run["identity"]["method"]["title"],),
+            *(run["identity"]["method"]["settings"][name] for name in ("num_jfms", "fusion")),
+            *(run["identity"]["recipe"][name] for name in ("learning_rate", "seed")),
+        )
+        for run in runs
+    ] == [
         (*network, rate, seed)
         for network in (
             ("MJFN-BbN", 0, "softmax"),
@@ -59,7 +66,7 @@ def test_every_network_is_scored_with_every_seed_and_learning_rate(data_dir, tmp
     values = [run["scores"]["pooled"]["uf1"] for run in runs[:2]]
     assert f"{np.mean(values):.3f} [{min(values):.3f}, {max(values):.3f}]" in lines[1]
     assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "mjfn-bbn" / "highest-lr0.01-e2-b4" / "seed5" / "results.json").exists()
+    assert len(list(tmp_path.glob("mjfn/*/seed5/results.json"))) == 4  # 0 and 3 JFMs, two rates
 
 
 def test_a_seed_alone_is_the_seed_among_all_and_is_not_trained_again(
@@ -69,7 +76,7 @@ def test_a_seed_alone_is_the_seed_among_all_and_is_not_trained_again(
     run(data_dir, tmp_path / "two", "--num_jfms", "3", "--seeds", "5", "6")
     one, two = (
         {
-            json.dumps(entry["configuration"]): entry["predictions"]
+            json.dumps(entry["identity"]): entry["predictions"]
             for entry in json.loads((tmp_path / name / "ablation.json").read_text())
         }
         for name in ("one", "two")

@@ -14,13 +14,13 @@ import sys
 import jax
 import numpy as np
 import pytest
-from test_sweep import CONFIG, FLOWS, FOLDS, HELD_OUT, MODEL, assert_same, damage, parameters
+from test_sweep import FLOWS, FOLDS, HELD_OUT, MODEL, assert_same, damage, parameters, tasks_of
 
 from flow.errors import InputError
 from mjfn_jax.runs import cluster, sweep
 from mjfn_jax.train import Recipe
 
-RECIPE = Recipe(epochs=30, batch_size=4, learning_rate=0.01)
+RECIPE = Recipe(epochs=30, batch_size=4)
 
 # Ray starts its processes by fork and exec at once; JAX warns of every fork.
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork\\(\\) was called:RuntimeWarning")
@@ -67,12 +67,18 @@ def address(tmp_path_factory):
 def whole(tmp_path_factory):
     """A run without a cluster: its folder and its results."""
     out = tmp_path_factory.mktemp("whole")
-    return out, sweep.run(MODEL, FLOWS, FOLDS, HELD_OUT, RECIPE, out, CONFIG)
+    return out, run_plainly(out)
 
 
-def run(address, out, **options):
+def run_plainly(out, recipe=RECIPE, **trial):
+    tasks = tasks_of(out, recipe=recipe, **trial)
+    return sweep.run(MODEL, FLOWS, tasks, HELD_OUT, recipe, out / "state")
+
+
+def run(address, out, recipe=RECIPE, trial=None, **options):
+    tasks = tasks_of(out, recipe=recipe, **(trial or {}))
     return cluster.run(
-        MODEL, FLOWS, FOLDS, HELD_OUT, RECIPE, out, CONFIG, address, save_every=0.0, **options
+        MODEL, FLOWS, tasks, HELD_OUT, recipe, out / "state", address, save_every=0.0, **options
     )
 
 
@@ -91,14 +97,14 @@ def worker_of(part):
 def test_a_killed_workers_folds_go_on_from_their_last_state_with_the_same_bits(
     address, whole, tmp_path, caplog, capfd
 ):
-    parts = {"0-2": FOLDS[:3], "3-5": FOLDS[3:]}
+    parts = {"0": FOLDS[:3], "3": FOLDS[3:]}
     killed, counted = {}, []
 
     def kill(done, loss):
         counted.append(done)
         for state in tmp_path.glob("state/*/*"):
             if not killed and state.name.isdigit() and int(state.name) > 2:
-                part = parts[state.parent.name[:3]]
+                part = parts[state.parent.name.partition("-")[0]]
                 if pid := worker_of(part):
                     os.kill(pid, signal.SIGKILL)
                     killed.update(pid=pid, part=part, epoch=int(state.name))
@@ -119,10 +125,9 @@ def test_a_killed_workers_folds_go_on_from_their_last_state_with_the_same_bits(
 
 
 def test_folds_that_fail_come_back_as_from_a_plain_run(address, tmp_path):
-    recipe = Recipe(epochs=2, batch_size=4, learning_rate=float("inf"))
-    on = MODEL, FLOWS, FOLDS, HELD_OUT, recipe
-    wanted = sweep.run(*on, tmp_path / "plain", CONFIG)
-    done = cluster.run(*on, tmp_path / "out", CONFIG, address)
+    recipe, trial = Recipe(epochs=2, batch_size=4), {"rate": 3e38}
+    wanted = run_plainly(tmp_path / "plain", recipe, **trial)
+    done = run(address, tmp_path / "out", recipe, trial)
     assert_same(done, wanted)
     assert [result.failed_at for result in done] == [0] * len(FOLDS)
     assert not (tmp_path / "out" / "state").exists()
@@ -132,7 +137,7 @@ def test_a_workers_input_error_is_raised_here_and_finished_folds_stay(address, w
     out = shutil.copytree(whole[0], tmp_path / "out")
     victim = out / "folds" / "samm_7" / "fold.json"
     damage(victim)
-    with pytest.raises(InputError, match=r"altered.*delete this checkpoint's folder") as caught:
+    with pytest.raises(InputError, match=r"altered.*delete that folder") as caught:
         run(address, out)
     assert str(victim) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -140,9 +145,9 @@ def test_a_workers_input_error_is_raised_here_and_finished_folds_stay(address, w
 
 
 def test_an_out_that_a_worker_does_not_see_is_refused(tmp_path):
-    shared = (MODEL, FLOWS, HELD_OUT, RECIPE, tmp_path, CONFIG, 60.0, None, None)
+    shared = (MODEL, FLOWS, HELD_OUT, RECIPE, tmp_path, 60.0, None, None)
     with pytest.raises(InputError, match=r"file system that all machines of the cluster share"):
-        cluster._train_part(0, FOLDS, shared, None)
+        cluster._train_part(0, tasks_of(tmp_path), shared, None)
 
 
 def test_without_ray_the_cure_is_named(tmp_path, monkeypatch):

@@ -47,10 +47,10 @@ def _faces(clip):
 def never_computed(monkeypatch):
     """From now on, computing a feature fails."""
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise AssertionError("computed anew")
 
-    return lambda: monkeypatch.setattr(flow.features.extraction, "_compute", refuse)
+    return lambda: monkeypatch.setattr(flow.footage, "read", refuse)
 
 
 def test_each_method_sees_the_frames_it_is_made_for(clips, tmp_path):

@@ -1,6 +1,6 @@
-"""`experiments/handcrafted.py`: predictions, regions and time of the handcrafted rows."""
+"""The handcrafted methods: their folds, regions and time."""
 
-import json
+import dataclasses
 import types
 
 import cv2
@@ -12,13 +12,21 @@ import flow.algorithms
 from flow.clips import Clip
 from flow.errors import InputError
 from flow.faces.landmarks import LANDMARKS_HEADER
-from mjfn_jax.commands import table3
 from mjfn_jax.folds import leave_one_subject_out
-from mjfn_jax.handcrafted import graph_sc, svm
-from mjfn_jax.handcrafted import rows as handcrafted
+from mjfn_jax.handcrafted import HANDCRAFTED, features, svm, timing
+from mjfn_jax.handcrafted.graph_sc import GraphSC
+from mjfn_jax.runs import trials
 
 FLOWS = scripts.FLOWS
-KEYS = list(zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, strict=True))
+KEYS = FLOWS.keys
+
+_MACHINE = {"machine": svm.Svm(kernels=("linear",), costs=(1.0,), inner_folds=2)}
+SMALL = {name: dataclasses.replace(method, **_MACHINE) for name, method in HANDCRAFTED.items()}
+SMALL["sparse-mdmo"] = dataclasses.replace(
+    SMALL["sparse-mdmo"],
+    coding=GraphSC(words=6, sparsities=(0.1,), smoothnesses=(0.2,), rounds=2, steps=5),
+)
+"""The methods with few choices."""
 
 
 def drawn(faces):
@@ -37,18 +45,11 @@ def source(tmp_path_factory):
         for path in frames.values():
             assert cv2.imwrite(str(path), random.integers(0, 256, (16, 16), np.uint8))
         clips.append(Clip(*key, "", int(label), 1, 2, 3, frames, 100, cropped=True))
-    settings = svm.Svm(kernels=("linear",), costs=(1.0,), inner_folds=2)
-    coding = graph_sc.GraphSC(words=6, sparsities=(0.1,), smoothnesses=(0.2,), rounds=2, steps=5)
     with pytest.MonkeyPatch.context() as patch:
         reading = types.SimpleNamespace(clips=clips[::-1])  # in another order
-        patch.setattr(handcrafted, "read", lambda dataset, source: reading)
+        patch.setattr(features, "read", lambda dataset, source: reading)
         patch.setattr(flow.algorithms, "follow", lambda faces, preset, backend: drawn(faces))
         patch.setattr(flow.algorithms, "tvl1", lambda onsets, *_: drawn(onsets)[:1])
-        fit, loso, encoder = svm.fit, svm.leave_one_subject_out, graph_sc.encoder
-        patch.setattr(svm, "fit", lambda *inputs: fit(*inputs[:3], settings))
-        patch.setattr(svm, "leave_one_subject_out", lambda *inputs: loso(*inputs, settings))
-        patch.setattr(graph_sc, "encoder", lambda clips: encoder(clips, coding))
-        patch.setattr(graph_sc, "GraphSC", lambda: coding)
         yield folder
 
 
@@ -69,20 +70,72 @@ def landmark_file(source):
     path.unlink(missing_ok=True)
 
 
-def predict(name, source, cache):
-    return handcrafted.predict(name, FLOWS, "3db", source, cache)
+FOLDS, HELD_OUT = leave_one_subject_out(FLOWS.databases, FLOWS.subjects)
+
+
+def opened(name, source):
+    return features.open_source(SMALL[name], FLOWS.keys, "3db", source)
+
+
+def load(name, source, cache):
+    method, clips = SMALL[name], opened(name, source)
+    return features.load(method, FLOWS, clips, cache), clips.regions(method)
+
+
+def predict(name, source, tmp_path):
+    """Every fold's results in a run of its own."""
+    clips, _ = load(name, source, tmp_path / "features")
+    (trial,) = trials.run(name, SMALL[name], clips, "3db", FOLDS, HELD_OUT, tmp_path / "out")
+    return trial
 
 
 def kept(cache):
     return {path.name for path in cache.iterdir()}
 
 
-def test_every_method_predicts_every_clip_in_its_order(source, tmp_path):
-    for name in handcrafted.TITLES:
-        row = predict(name, source, tmp_path)
-        assert [(p.database, p.subject, p.clip) for p in row.predictions] == KEYS
-        assert [p.label for p in row.predictions] == FLOWS.labels.tolist()
-        assert 0 < row.milliseconds < 60_000
+@pytest.mark.parametrize("name", HANDCRAFTED)
+def test_every_method_predicts_every_clip_and_keeps_its_folds(name, source, tmp_path, monkeypatch):
+    trial = predict(name, source, tmp_path)
+    predictions = [p for result in trial.results for p in result.predictions]
+    assert [p.key for p in predictions] == sorted(KEYS)
+    assert [p.label for p in predictions] == FLOWS.labels.tolist()
+    assert all(p.probabilities is None for p in predictions)
+    assert {path.name for path in (trial.out / "folds").iterdir()} == {
+        f"{fold.database}_{fold.subject}" for fold in FOLDS
+    }
+    monkeypatch.setattr(svm, "fit", None)
+    again = predict(name, source, tmp_path)  # it is read, not fitted
+    assert [r.predictions for r in again.results] == [r.predictions for r in trial.results]
+    assert [r.seconds for r in again.results] == [r.seconds for r in trial.results]
+
+
+def test_the_folds_are_those_of_an_svm_that_is_fitted_without_the_subject(source, tmp_path):
+    trial = predict("lbp-top", source, tmp_path)
+    clips, _ = load("lbp-top", source, tmp_path / "features")
+    for result, mask in zip(trial.results, HELD_OUT, strict=True):
+        inner = [clips.inputs[~mask]], clips.labels[~mask], clips.people[~mask]
+        machine = svm.fit(*inner, SMALL["lbp-top"].machine)
+        wanted = machine.decisions(clips.inputs[mask]).argmax(1)
+        assert [p.prediction for p in result.predictions] == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("lbp-top", {"machine.costs": (2.0,)}),
+        ("lbp-top", {"feature.blocks": 4}),
+        ("mdmo", {"beta": 0.5}),
+        ("sparse-mdmo", {"coding.words": 5}),
+    ],
+)
+def test_another_setting_of_features_or_machine_is_another_run(
+    name, settings, source, tmp_path, monkeypatch
+):
+    before = predict(name, source, tmp_path)
+    monkeypatch.setitem(SMALL, name, SMALL[name].configured(**settings))
+    after = predict(name, source, tmp_path)
+    assert after.out != before.out
+    assert len(list((after.out / "folds").iterdir())) == len(FOLDS)
 
 
 def test_the_regions_of_a_row_are_said_as_they_are(source, tmp_path, landmark_file):
@@ -92,29 +145,27 @@ def test_the_regions_of_a_row_are_said_as_they_are(source, tmp_path, landmark_fi
         ("mdmo", "grid"),
         ("sparse-mdmo", "grid"),
     ):
-        assert predict(name, source, tmp_path).regions == regions
+        assert opened(name, source).regions(SMALL[name]) == regions
     landmark_file([*KEYS[2:6], ("smic", "s1", "no_such_clip")])
     for name in ("mdmo", "sparse-mdmo"):
-        regions = predict(name, source, tmp_path).regions
+        regions = opened(name, source).regions(SMALL[name])
         assert regions == "landmarks for 4 of 11 clips, else grid"
-    assert predict("lbp-top", source, tmp_path).regions == "grid 5x5"
+    assert opened("lbp-top", source).regions(SMALL["lbp-top"]) == "grid 5x5"
     landmark_file(KEYS)
-    assert predict("mdmo", source, tmp_path).regions == "landmarks"
+    assert opened("mdmo", source).regions(SMALL["mdmo"]) == "landmarks"
 
 
 def test_a_landmark_file_changes_mdmos_features_and_not_lbp_tops(source, tmp_path, landmark_file):
-    for name in ("lbp-top", "mdmo"):
-        predict(name, source, tmp_path / name)
+    clips = {name: load(name, source, tmp_path / name)[0] for name in ("lbp-top", "mdmo")}
     before = {name: kept(tmp_path / name) for name in ("lbp-top", "mdmo")}
     landmark_file(KEYS[2:6])
-    for name in ("lbp-top", "mdmo"):
-        predict(name, source, tmp_path / name)
+    after = {name: load(name, source, tmp_path / name)[0] for name in ("lbp-top", "mdmo")}
     assert kept(tmp_path / "lbp-top") == before["lbp-top"]
-    new = kept(tmp_path / "mdmo") - before["mdmo"]
-    assert len(new) == 4
-    features = {name: np.load(tmp_path / "mdmo" / name) for name in kept(tmp_path / "mdmo")}
-    for name in new:
-        assert all((features[name] != features[other]).any() for other in before["mdmo"])
+    assert len(kept(tmp_path / "mdmo") - before["mdmo"]) == 4
+    assert clips["lbp-top"].digest() == after["lbp-top"].digest()
+    assert clips["mdmo"].digest() != after["mdmo"].digest()  # so its folds are fitted again
+    changed = (clips["mdmo"].inputs != after["mdmo"].inputs).any(1)
+    assert changed.tolist() == [key in KEYS[2:6] for key in KEYS]
 
 
 def test_a_bad_landmark_file_stops_the_rows_that_read_it(source, tmp_path, landmark_file):
@@ -122,48 +173,40 @@ def test_a_bad_landmark_file_stops_the_rows_that_read_it(source, tmp_path, landm
     path.write_text(path.read_text() * 2)
     for name in ("mdmo", "sparse-mdmo"):
         with pytest.raises(InputError, match=r"landmarks\.csv, line 3"):
-            predict(name, source, tmp_path)
-    predict("lbp-top", source, tmp_path)
+            opened(name, source)
+    opened("lbp-top", source)
+
+
+def test_a_clip_that_is_not_in_the_source_is_named(source):
+    with pytest.raises(InputError, match=r"no clip smic/s1/other, which the flow images have"):
+        features.open_source(SMALL["mdmo"], [("smic", "s1", "other")], "3db", source)
 
 
 @pytest.mark.parametrize("name", ["bi-woof", "mdmo", "sparse-mdmo"])
 def test_the_time_is_the_median_of_clips_one_at_a_time_from_empty_folders(
     name, source, tmp_path, monkeypatch
 ):
+    clips, _ = load(name, source, tmp_path)
     now, alone = [0.0], []
-    extract, decisions = handcrafted.extract, svm.Classifier.decisions
+    extracted, decisions = features.Source.extracted, svm.Classifier.decisions
 
-    def slow_extract(method, clips, cache, *files):
-        if len(clips) == 1:
-            number = KEYS.index(clips[0].key)
-            now[0] += number**2 if number in alone else 1000  # at first it is compiled
-            alone.append(number)
-            assert not any(cache.iterdir())
-        return extract(method, clips, cache, *files)
+    def slow_extracted(self, method, chosen, cache):
+        (clip,) = chosen
+        number = KEYS.index(clip.key)
+        now[0] += number**2 if number in alone else 1000  # at first it is compiled
+        alone.append(number)
+        assert not any(cache.iterdir())
+        return extracted(self, method, chosen, cache)
 
-    def slow_decisions(self, features):
+    def slow_decisions(self, rows):
         now[0] += 7
-        assert features.shape == (1 if alone else len(features), len(self.mean))
-        return decisions(self, features)
+        assert rows.shape == (1, len(self.mean))
+        return decisions(self, rows)
 
-    monkeypatch.setattr(handcrafted, "extract", slow_extract)
+    monkeypatch.setattr(features.Source, "extracted", slow_extracted)
     monkeypatch.setattr(svm.Classifier, "decisions", slow_decisions)
     clock = types.SimpleNamespace(perf_counter=lambda: now[0])
-    monkeypatch.setattr(handcrafted, "time", clock)
-    assert predict(name, source, tmp_path).milliseconds == 1e3 * (5**2 + 7)
+    monkeypatch.setattr(timing, "time", clock)
+    took = timing.milliseconds(SMALL[name], clips, opened(name, source))
+    assert took == 1e3 * (5**2 + 7)
     assert set(alone) == {0, 2, 5, 8, 10}
-
-
-def test_a_row_of_table3_that_was_kept_without_regions_is_computed_again(
-    source, tmp_path, monkeypatch
-):
-    flags = types.SimpleNamespace(dataset="3db", source=source)
-    folds, _ = leave_one_subject_out(FLOWS.databases, FLOWS.subjects)
-    (tmp_path / "mdmo").mkdir()
-    kept = {"seconds": 1.0, "predictions": []}
-    (tmp_path / "mdmo" / "predictions.json").write_text(json.dumps(kept))
-    row = table3._handcrafted("mdmo", flags, FLOWS, folds, tmp_path)
-    assert row["regions"] == "grid" and row["milliseconds_a_clip"] > 0
-    assert len(row["predictions"]["0"]) == len(KEYS)
-    monkeypatch.setattr(handcrafted, "predict", None)
-    assert table3._handcrafted("mdmo", flags, FLOWS, folds, tmp_path) == row

@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -8,7 +10,26 @@ from sklearn.svm import SVC
 
 from flow.errors import InputError
 from mjfn_jax.handcrafted import svm
-from mjfn_jax.handcrafted.svm import Svm, leave_one_subject_out
+from mjfn_jax.handcrafted.svm import Svm
+
+
+class Predictions(NamedTuple):
+    """Leave-one-subject-out over all clips."""
+
+    labels: np.ndarray
+    decisions: np.ndarray
+    choices: dict[str, svm.Choice]
+
+
+def leave_one_subject_out(features, labels, subjects, settings=Svm()):
+    people = np.unique(subjects)
+    held_out = [subjects == person for person in people]
+    decisions, choices = np.empty((len(labels), 3)), {}
+    folds = svm.fit_folds(features, labels, subjects, held_out, settings)
+    for person, mask, (choice, scores) in zip(people, held_out, folds, strict=True):
+        decisions[mask], choices[str(person)] = scores, choice
+    return Predictions(decisions.argmax(1), decisions, choices)
+
 
 FEW = Svm(costs=(0.1, 10.0), gammas=(1.0,), inner_folds=2)
 

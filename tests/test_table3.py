@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import types
 
 import cv2
@@ -16,20 +17,27 @@ from tiny import Tiny
 
 from flow.clips import Clip
 from flow.errors import one_line
-from mjfn_jax import models, train
+from mjfn_jax import methods, train
 from mjfn_jax.commands import datasets, table3
-from mjfn_jax.handcrafted import rows as handcrafted
-from mjfn_jax.models import Method
+from mjfn_jax.handcrafted import features, svm
+from mjfn_jax.models import Network
 from mjfn_jax.report import tables
 from mjfn_jax.scores import bootstrap, metrics
-from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.scores.paper import PAPER
 
 FLOWS = scripts.FLOWS
 SHORT = ("--dataset=3db", "--epochs=2")
 
 
-class TinyTrunk(Method):
+class TinyMjfn(Tiny):
+    title = "MJFN"
+
+
+class TinyStstnet(Tiny):
+    title = "STSTNet"
+
+
+class TinyTrunk(Network):
     """Averages of 16 tiles of a grey frame, a layer called trunk, three classes."""
 
     takes = "apex"
@@ -71,10 +79,15 @@ def small_methods(tmp_path_factory):
             Clip(database, subject, name, "", int(label), 1, 2, 3, frames, 100, cropped=True)
         )
     with pytest.MonkeyPatch.context() as patch:
-        networks = {"mjfn": Tiny(), "ststnet": Tiny(dropout=0.1), "capsulenet": TinyTrunk()}
-        patch.setattr(models, "METHODS", models.METHODS | networks)
+        networks = {
+            "mjfn": TinyMjfn(),
+            "ststnet": TinyStstnet(dropout=0.1),
+            "capsulenet": TinyTrunk(),
+        }
+        for name, network in networks.items():
+            patch.setitem(methods.METHODS, name, network)
         reading = types.SimpleNamespace(clips=clips[::-1])  # in another order
-        patch.setattr(handcrafted, "read", lambda dataset, source: reading)
+        patch.setattr(features, "read", lambda dataset, source: reading)
         yield
 
 
@@ -145,7 +158,7 @@ def test_rows_are_compared_with_mjfn_and_the_p_values_are_holms(whole):
 def test_finished_rows_are_kept(whole, data_dir, monkeypatch):
     out, before = whole
     monkeypatch.setattr(train, "train_epoch", None)
-    monkeypatch.setattr(handcrafted, "predict", None)
+    monkeypatch.setattr(svm, "fit_folds", None)
     flags = ("--methods", "ststnet", "mjfn", "lbp-top", "--seeds", "3", "4")
     again = run(data_dir, out, *flags)
     for title, row in again["methods"].items():
@@ -153,26 +166,45 @@ def test_finished_rows_are_kept(whole, data_dir, monkeypatch):
         assert row["training_seconds"] == before["methods"][title]["training_seconds"]
 
 
-def test_a_handcrafted_row_is_made_again_when_landmarks_are_added(tmp_path, monkeypatch):
-    data_dir, calls = scripts.write_shards(tmp_path / "data"), []
-    predictions = [
-        Prediction(*key, int(label), 0)
-        for *key, label in zip(
-            FLOWS.databases, FLOWS.subjects, FLOWS.clips, FLOWS.labels, strict=True
-        )
-    ]
+@pytest.mark.parametrize(
+    ("name", "title", "changed"),
+    [
+        ("mjfn", "MJFN", {"learning_rate": 0.5}),
+        ("mjfn", "MJFN", {"batch_size": 3}),
+        ("mjfn", "MJFN", {"dropout": 0.25}),
+        ("lbp-top", "LBP-TOP", {"machine.costs": (3.0,)}),
+        ("lbp-top", "LBP-TOP", {"feature.blocks": 4}),
+    ],
+)
+def test_a_row_is_made_again_when_anything_of_its_method_changes(
+    whole, data_dir, tmp_path, monkeypatch, name, title, changed
+):
+    out = shutil.copytree(whole[0], tmp_path / "out")
+    before = {path.parent for path in out.glob(f"{name}/*/seed*")}
+    method = methods.METHODS[name]
+    for field, value in changed.items():
+        if field in ("learning_rate", "batch_size"):
+            changed_class = type("Changed", (type(method),), {field: value, "title": title})
+            method = changed_class()
+        else:
+            method = method.configured(**{field: value})
+    monkeypatch.setitem(methods.METHODS, name, method)
+    run(data_dir, out, "--methods", name, "--seeds", "3")
+    after = {path.parent for path in out.glob(f"{name}/*/seed*")}
+    assert len(after - before) == 1
+    (made,) = after - before
+    assert len(list(made.glob("seed*/folds/*"))) == 6
 
-    def predict(*arguments):
-        calls.append(arguments)
-        return handcrafted.Row(predictions, "grid" if len(calls) == 1 else "landmarks", 1.0)
 
-    monkeypatch.setattr(handcrafted, "predict", predict)
-    for _ in range(2):
-        rows = run(data_dir, tmp_path / "out", "--methods", "mdmo")["methods"]
-    assert (len(calls), rows["MDMO"]["regions"]) == (1, "grid")
-    (data_dir / "landmarks.csv").write_text("…")
-    rows = run(data_dir, tmp_path / "out", "--methods", "mdmo")["methods"]
-    assert (len(calls), rows["MDMO"]["regions"]) == (2, "landmarks")
+def test_the_time_of_a_row_is_that_of_its_own_seeds(whole, data_dir, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "out")
+    flags = ("--methods", "mjfn", "--seeds")
+    one = run(data_dir, out, *flags, "3")["methods"]["MJFN"]["training_seconds"]
+    both = whole[1]["methods"]["MJFN"]["training_seconds"]
+    assert 0 < one < both
+    three = run(data_dir, out, *flags, "3", "4", "5")["methods"]["MJFN"]["training_seconds"]
+    assert three > both
+    assert run(data_dir, out, *flags, "3")["methods"]["MJFN"]["training_seconds"] == one
 
 
 def test_a_row_that_fails_is_named_and_the_others_finish(data_dir, tmp_path, monkeypatch, capsys):
@@ -209,8 +241,7 @@ def test_a_smoke_run_takes_a_clip_of_each_class_of_each_subject_and_a_folder_of_
     table = run(data_dir, tmp_path, "--methods", "mjfn", "--smoke")
     clips = [p["clip"] for p in table["methods"]["MJFN"]["predictions"]["0"]]
     assert clips == ["sub01_0", "6_0", "s1_0"]
-    with pytest.raises(SystemExit, match="belongs to another configuration: smoke is None here"):
-        run(data_dir, tmp_path, "--methods", "mjfn")
+    assert len(list(tmp_path.glob("mjfn/*/seed0"))) == 1
 
 
 def test_the_best_epoch_on_the_held_out_subject_has_a_column_of_its_own(whole, data_dir, capsys):
@@ -220,7 +251,7 @@ def test_the_best_epoch_on_the_held_out_subject_has_a_column_of_its_own(whole, d
     assert row["predictions"] == before["methods"]["MJFN"]["predictions"]
     assert set(row["oracle"]) == {"pooled", "smic", "casme2", "samm"}
     guesses = {}
-    for path in sorted((out / "mjfn" / "e2").glob("seed*/folds/*/fold.json")):
+    for path in sorted(out.glob("mjfn/*/seed*/folds/*/fold.json")):
         record = json.loads(path.read_text())
         labels = [p["label"] for p in record["predictions"]]
         best = max(record["guesses"], key=lambda epoch: np.sum(np.equal(epoch, labels)))
@@ -265,10 +296,10 @@ def test_a_row_on_frames_says_what_its_trunk_starts_from(with_frames, tmp_path, 
 
 def test_weights_that_fit_no_row_are_refused_before_any_is_trained(with_frames, tmp_path):
     np.savez(tmp_path / "other.npz", kernel=np.ones((16, 9), np.float32))
-    for methods, message in (("capsulenet", r"no array .bias"), ("mjfn", "none of --methods")):
+    for name, message in (("capsulenet", r"no array .bias"), ("mjfn", "none of --methods")):
         with pytest.raises(SystemExit, match=message):
-            run(with_frames, tmp_path, "--methods", methods, f"--pretrained={tmp_path}/other.npz")
-    assert not (tmp_path / "config.json").exists()
+            run(with_frames, tmp_path, "--methods", name, f"--pretrained={tmp_path}/other.npz")
+    assert not list(tmp_path.glob("*/*/seed*"))
 
 
 def test_frames_of_other_clips_than_the_flow_images_are_refused(with_frames, tmp_path, monkeypatch):
@@ -309,15 +340,15 @@ def test_a_seed_that_fails_is_named_and_the_others_make_the_row(data_dir, tmp_pa
 def test_a_row_that_fails_unforeseen_leaves_the_others_and_its_traceback(
     data_dir, tmp_path, monkeypatch, caplog
 ):
-    def predict(*arguments):
+    def fit_folds(*arguments):
         raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nand more")
 
-    monkeypatch.setattr(handcrafted, "predict", predict)
+    monkeypatch.setattr(svm, "fit_folds", fit_folds)
     with pytest.raises(SystemExit) as caught:
         run(data_dir, tmp_path, "--methods", "lbp-top", "mjfn", "--seeds", "3")
     assert "LBP-TOP: RuntimeError: RESOURCE_EXHAUSTED: out of memory" in caught.value.code
     assert "and more" not in caught.value.code
-    assert "in predict" in caplog.text
+    assert "in fit_folds" in caplog.text
     table = json.loads((tmp_path / "table3.json").read_text())
     assert (list(table["methods"]), list(table["failed"])) == (["MJFN"], ["LBP-TOP"])
 
@@ -329,4 +360,4 @@ def test_an_unknown_method_is_answered_with_the_known_ones(data_dir, tmp_path, c
 
 
 def test_every_method_here_is_one_of_the_papers():
-    assert set(table3.TITLES.values()) <= set(PAPER)
+    assert {method.title for method in methods.METHODS.values()} == set(PAPER)

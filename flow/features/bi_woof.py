@@ -5,17 +5,26 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Float32
 
+from flow.algorithms import TvL1
+from flow.features.feature import Feature
 from flow.features.octants import STILL, octants
 from flow.features.regions import grid
+from flow.footage import Faces
+from flow.images import flow_images
 from flow.strain import strain
 
 
 @dataclasses.dataclass(frozen=True)
-class BiWoof:
+class BiWoof(Feature):
     """Settings of :func:`bi_woof`."""
 
     blocks: int = 5
     """Blocks along each side of the face."""
+    whole = False
+
+    def of(self, faces: Faces, regions: None) -> Float32[np.ndarray, " D"]:
+        (image,) = flow_images([faces], TvL1())
+        return bi_woof(image.flow, self)
 
 
 def bi_woof(

@@ -21,47 +21,40 @@ from flow.disk import kept
 from flow.errors import InputError
 from flow.faces.frames import SIZE, read_grey
 from flow.faces.landmarks import on_face
-from flow.features.bi_woof import BiWoof, bi_woof
-from flow.features.lbp_top import LbpTop, lbp_top
-from flow.features.mdmo import Mdmo, atoms
+from flow.features.feature import Feature
 from flow.features.regions import Regions, facial_regions
-from flow.footage import Faces
-from flow.images import flow_images, follow
 from flow.progress import OnProgress
-
-Method = LbpTop | BiWoof | Mdmo
-"""The settings say which method it is."""
 
 Key = tuple[str, str, str]
 """A clip's database, subject and name."""
 
 VERSION = 1
-"""Part of what names a kept feature: raise it when a method computes something else."""
+"""Part of what names a kept feature: raise it when one computes something else."""
 
 
 def extract(
-    method: Method,
+    feature: Feature,
     clips: Sequence[Clip],
     cache: str | os.PathLike[str],
     boxes: Mapping[Key, Box] | None = None,
     landmarks: Mapping[Key, Float[np.ndarray, "68 2"]] | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> list[Float32[np.ndarray, "..."]]:
-    """A method's features of each clip, in the clips' order.
+    """A feature of each clip, in the clips' order.
 
-    LBP-TOP and MDMO take all frames from onset to offset, Bi-WOOF onset and apex. An apex that
-    is not annotated is found by `flow.apex.find_apex`. A feature is kept in `cache` under the
-    digest of its frames, box, landmarks and settings, so that the same call continues a
-    stopped one.
+    An apex that is not annotated is found by `flow.apex.find_apex`. A clip's is kept in `cache`
+    under the digest of its frames, box, landmarks and settings, so that the same call continues
+    a stopped one.
 
     Args:
-      method: the settings of a method.
+      feature: which one, with its settings.
       clips: as `flow.databases.read` gives them.
       cache: folder, made if it is not there.
       boxes: face boxes of clips that are not cropped to the face; without one, the face is
         looked for on the onset.
-      landmarks: for MDMO, 68 points on the onset frame, as `flow.faces.landmarks.read_landmarks`
-        gives them; a clip without them gets the regions of the grid.
+      landmarks: for a feature of regions, 68 points on the onset frame, as
+        `flow.faces.landmarks.read_landmarks` gives them; a clip without them gets the regions of
+        the grid.
       on_progress: is told how many clips are done, and of how many.
 
     Returns:
@@ -74,14 +67,14 @@ def extract(
     """
     cache = pathlib.Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
-    made_by: list[Any] = [VERSION, type(method).__name__, dataclasses.asdict(method)]
-    if not isinstance(method, LbpTop):
+    made_by: list[Any] = [VERSION, type(feature).__name__, dataclasses.asdict(feature)]
+    if feature.takes_flow:
         made_by += [TvL1().version(), TvL1().following]
 
     def one(clip: Clip) -> np.ndarray:
-        clip = footage.onset_and_apex(clip) if isinstance(method, BiWoof) else footage.whole(clip)
+        clip = footage.whole(clip) if feature.whole else footage.onset_and_apex(clip)
         box = footage.known_box(clip, boxes or {})
-        points = (landmarks or {}).get(clip.key) if isinstance(method, Mdmo) else None
+        points = (landmarks or {}).get(clip.key) if feature.takes_regions else None
         contents = dict(footage.read_contents(clip))
         said = None if points is None else points.tolist()
         name = json.dumps([made_by, clip.cropped, said, footage.digest(clip, box, contents)])
@@ -90,44 +83,27 @@ def extract(
         with contextlib.suppress(FileNotFoundError, ValueError, EOFError):
             return np.load(path)
         faces = footage.read(clip, box, contents=contents)
-        feature = _compute(method, clip, faces, points)
+        regions = _regions(clip, faces.box, points) if feature.takes_regions else None
+        value = feature.of(faces, regions)
         content = io.BytesIO()
-        np.save(content, feature)
+        np.save(content, value)
         kept.write(path, content.getvalue())
-        return feature
+        return value
 
     on_progress(0, len(clips))
-    features = []
+    values = []
     with pool() as threads:
-        for feature in threads.map(one, clips):
-            features.append(feature)
-            on_progress(len(features), len(clips))
-    return features
+        for value in threads.map(one, clips):
+            values.append(value)
+            on_progress(len(values), len(clips))
+    return values
 
 
-def _compute(
-    method: Method,
-    clip: Clip,
-    faces: Faces,
-    landmarks: np.ndarray | None,
-) -> np.ndarray:
-    if isinstance(method, LbpTop):
-        return lbp_top(faces.grey, method)
-    if isinstance(method, BiWoof):
-        (image,) = flow_images([faces], TvL1())
-        return bi_woof(image.flow, method)
-    onset = clip.frames[clip.onset]
-    return atoms(
-        follow(faces, TvL1(preset=method.preset)), _regions(clip, onset, faces.box, landmarks)
-    )
-
-
-def _regions(
-    clip: Clip, onset: pathlib.Path, box: Box | None, landmarks: np.ndarray | None
-) -> Regions:
+def _regions(clip: Clip, box: Box | None, landmarks: np.ndarray | None) -> Regions:
     """The regions of a clip's face: of its landmarks on the onset frame where it has them."""
     if landmarks is None:
         return facial_regions(SIZE, SIZE)
+    onset = clip.frames[clip.onset]
     height, width = read_grey(onset).shape
     # A pixel reaches half a pixel beyond its centre. NaN is not inside either.
     inside = ((landmarks >= -0.5) & (landmarks <= (width - 0.5, height - 0.5))).all(1)

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from flow.features.feature import Feature
 from flow.features.regions import grid
+from flow.footage import Faces
 
 
 @dataclasses.dataclass(frozen=True)
-class LbpTop:
+class LbpTop(Feature):
     """Settings of :func:`lbp_top`; the defaults are the baseline's of MEGC 2019."""
 
     radii: tuple[int, int, int] = (1, 1, 4)
@@ -18,10 +20,14 @@ class LbpTop:
     """Frames to which a clip is interpolated."""
     blocks: int = 5
     """Blocks along each side of the face."""
+    takes_flow = False
 
     def __post_init__(self):
         if min(self.radii) < 1 or self.frames < 2 * self.radii[2] + 1 or self.blocks < 1:
             raise ValueError(f"{self}: a radius is 1 or more, frames exceed twice that of time")
+
+    def of(self, faces: Faces, regions: None) -> Float32[np.ndarray, " D"]:
+        return lbp_top(faces.grey, self)
 
 
 BINS = 15

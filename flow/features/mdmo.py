@@ -6,16 +6,24 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float, Float32
 
+from flow.algorithms import TvL1
+from flow.features.feature import Feature
 from flow.features.octants import STILL, octants
 from flow.features.regions import NUM_REGIONS, Regions
+from flow.footage import Faces
+from flow.images import follow
 
 
 @dataclasses.dataclass(frozen=True)
-class Mdmo:
+class Mdmo(Feature):
     """Settings of a clip's :func:`atoms`."""
 
     preset: str = "fast"
     """How the flow is followed through a clip, see `flow.tvl1.PRESETS`."""
+    takes_regions = True
+
+    def of(self, faces: Faces, regions: Regions) -> Float32[np.ndarray, "T 36 2"]:
+        return atoms(follow(faces, TvL1(preset=self.preset)), regions)
 
 
 BETA = 0.8

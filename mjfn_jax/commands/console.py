@@ -1,4 +1,4 @@
-"""What the experiments share on a terminal: log lines, a progress bar, one line for a failure."""
+"""What the commands share on a terminal: log lines, a progress bar, one line for a failure."""
 
 import contextlib
 import logging
@@ -11,10 +11,13 @@ import tqdm
 
 from flow.errors import InputError, one_line
 
+OnEpoch = Callable[[int, float | None], None]
+"""See `mjfn_jax.runs.chunk.OnEpoch`."""
+
 
 @contextlib.contextmanager
 def script() -> Iterator[None]:
-    """Set-up of every experiment: foreseen failures in one line, compiled programs kept.
+    """Set-up of every command: foreseen failures in one line, compiled programs kept.
 
     XLA's compiled programs are kept in `~/.cache/mjfn-jax`, so that the next run of the same
     experiment starts at once.
@@ -28,14 +31,14 @@ def script() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int, float], None]]:
+def progress_bar(total: int) -> Iterator[OnEpoch]:
     """A bar on stderr that counts epochs of folds and shows the mean loss and the ETA."""
     with tqdm.tqdm(total=total, unit="epoch", desc="folds x epochs", smoothing=0.05) as bar:
 
-        def on_epoch(done: int, loss: float) -> None:
-            if math.isnan(loss):  # read from an earlier run: not part of this run's pace
-                bar.initial += done
-            else:
+        def on_epoch(done: int, loss: float | None) -> None:
+            if loss is not None and math.isnan(loss):
+                bar.initial += done  # by an earlier run: not part of this run's pace
+            elif loss is not None:
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update(done)
 

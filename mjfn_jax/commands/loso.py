@@ -7,6 +7,7 @@ import tyro
 
 from flow.disk.lock import hold
 from flow.errors import InputError
+from flow.progress import bar
 from mjfn_jax.commands.console import not_finite, progress_bar
 from mjfn_jax.commands.flags import Sharing, Training
 from mjfn_jax.folds import choose, leave_one_subject_out
@@ -38,7 +39,9 @@ class Loso(Training):
         if isinstance(method, Handcrafted):
             images = self.clips()
             opened = self.on_disk(method, images)
-            clips = features.load(method, images, opened, self.data_dir / "features")
+            with bar(method.title) as on_progress:
+                cache = self.data_dir / "features"
+                clips = features.load(method, images, opened, cache, on_progress)
         else:
             clips = self.clips(method.takes)
         every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)

@@ -13,7 +13,6 @@ from flow.errors import InputError
 from flow.faces.detector import boxes_of
 from flow.faces.landmarks import read_landmarks
 from flow.features.extraction import extract
-from flow.features.mdmo import Mdmo
 from flow.progress import OnProgress
 from mjfn_jax.data import Dataset, Key
 from mjfn_jax.handcrafted.method import Handcrafted
@@ -68,7 +67,7 @@ def open_source(
         )
     landmarks = source / "landmarks.csv"
     points = {}
-    if isinstance(method.feature, Mdmo) and landmarks.exists():
+    if method.feature.takes_regions and landmarks.exists():
         points = read_landmarks(landmarks)
     return Source(tuple(found[key] for key in keys), boxes_of(source), points)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from flow.features import extraction
+from flow.features.feature import Feature
 from mjfn_jax.handcrafted.svm import Encode, Svm
 from mjfn_jax.method import Method
 
@@ -30,7 +30,7 @@ class Handcrafted(Method):
     machine: Svm = Svm()
 
     @property
-    def feature(self) -> extraction.Method:
+    def feature(self) -> Feature:
         """What is extracted of a clip."""
         raise NotImplementedError
 
@@ -45,7 +45,7 @@ class Handcrafted(Method):
 
     def regions(self, with_landmarks: Sequence[bool]) -> str:
         """The parts of a face, in words; for each clip, whether it has landmarks."""
-        raise NotImplementedError
+        return "whole face"
 
     def coder(self, inputs: Shaped[np.ndarray, "N ..."]) -> Any:
         """A function from one clip's input to its row of features, [1, D], as in a fitted method.

@@ -58,10 +58,6 @@ def identity(
       InputError: a seed or a learning rate that cannot be.
     """
     check_trial(seed, learning_rate)
-    made = {
-        database: {key: about[key] for key in _MADE if key in about}
-        for database, about in sorted(clips.metadata.items())
-    }
     learned = None
     if recipe is not None:
         learned = {
@@ -79,16 +75,33 @@ def identity(
                 "code": code_digest(type(method), recipe is not None),
             },
             "recipe": learned,
-            "data": {
-                "dataset": dataset,
-                "takes": method.takes,
-                "clips": len(clips.labels),
-                "content": clips.digest(),
-                "databases": made,
-            },
+            "data": data(clips, dataset, method.takes),
             "protocol": protocol,
             "versions": {name: importlib.metadata.version(name) for name in method.packages},
             "device": jax.devices()[0].device_kind if recipe is not None else "cpu",
+        }
+    )
+
+
+def data(clips: Dataset, dataset: str, takes: str) -> Identity:
+    """Which clips: the part `data` of :func:`identity`.
+
+    Args:
+      clips: what a method is given.
+      dataset: the name under which they were asked for.
+      takes: what of each clip it is.
+    """
+    made = {
+        database: {key: about[key] for key in _MADE if key in about}
+        for database, about in sorted(clips.metadata.items())
+    }
+    return _as_json(
+        {
+            "dataset": dataset,
+            "takes": takes,
+            "clips": len(clips.labels),
+            "content": clips.digest(),
+            "databases": made,
         }
     )
 
