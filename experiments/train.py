@@ -2,8 +2,9 @@
 
     python experiments/train.py --dataset=3db --out=runs/model
 
-It has seen every subject, so it has no score of its own: `experiments/loso.py` with the same
-settings says what to expect of it on a new face. `mjfn_jax.load` opens what is written.
+Its time is not yet measured. It has seen every subject, so it has no score of its own:
+`experiments/loso.py` with the same settings says what to expect of it on a new face.
+`mjfn_jax.load` opens what is written. `mjfn train` is the same.
 """
 
 from mjfn_jax.commands import run
