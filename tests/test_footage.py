@@ -13,6 +13,8 @@ from flow import footage
 from flow.clips import Clip
 from flow.errors import InputError
 from flow.faces.frames import read_face
+from flow.synthetic.cast import cast
+from flow.synthetic.motion import CAMERAS, play
 
 BOX = (8, 4, 32, 40)
 
@@ -228,3 +230,24 @@ def test_a_box_that_leaves_the_video_names_the_frame(tmp_path):
     path = _write_video(tmp_path / "a.avi", [10, 60])
     with pytest.raises(InputError, match=r"a\.avi, frame 0: the face box 40,0,32,8"):
         footage.read(path, (40, 0, 32, 8))
+
+
+def test_the_face_of_a_stand_in_is_found_in_a_video_after_frames_without_one(tmp_path):
+    plan = next(plan for plan in cast("mini", 0, 1.0) if plan.database == "samm")
+    frames = play(plan, 0, 1.0, [plan.onset, plan.apex]).frames
+    height, width = frames[0].shape
+    path = tmp_path / "a.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 200, (width, height))
+    for frame in (np.full_like(frames[0], 90), *frames):
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    faces = footage.read(path)
+    assert faces.numbers == (1, 2)
+    assert faces.times == pytest.approx([1 / 200, 2 / 200])
+    # Against the box that the stand-ins' own file gives.
+    x, y, w, h = CAMERAS["samm"].face
+    left, top, wide, high = faces.box
+    overlap = max(0, min(x + w, left + wide) - max(x, left)) * max(
+        0, min(y + h, top + high) - max(y, top)
+    )
+    assert overlap / (w * h + wide * high - overlap) > 0.5
