@@ -1,0 +1,17 @@
+"""What holds for every test: no deadline for an example, and one cache of compiled programs."""
+
+import os
+import tempfile
+
+import hypothesis
+
+hypothesis.settings.register_profile("tests", deadline=None)  # the first example compiles
+hypothesis.settings.load_profile("tests")
+
+
+def pytest_configure(config):
+    """XLA's programs are kept until the tests end, for the processes too that a test starts."""
+    folder = tempfile.TemporaryDirectory(prefix="mjfn-jax-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
