@@ -4,6 +4,7 @@ import os
 import tempfile
 
 import hypothesis
+import pytest
 
 hypothesis.settings.register_profile("tests", deadline=None)  # the first example compiles
 hypothesis.settings.load_profile("tests")
@@ -15,3 +16,12 @@ def pytest_configure(config):
     config.add_cleanup(folder.cleanup)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+
+@pytest.fixture(scope="module")
+def quickly_compiled():
+    """The lowering of convolutions that compiles fastest; `test_layers.py` compares it with the
+    others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mjfn_jax.layers.lowering", lambda size, dtype: "lax")
+        yield
