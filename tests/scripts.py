@@ -1,6 +1,5 @@
 """What the tests of experiments/loso.py and experiments/train.py share."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -58,12 +57,10 @@ def _write(data_dir, data_set, **arrays):
         )
 
 
-def start(tmp_path_factory, script, *flags):
-    """A script as a user starts it; compiled programs are shared by all tests of a session."""
-    cache = tmp_path_factory.getbasetemp() / "cache"
+def start(script, *flags):
+    """A script as a user starts it."""
     return subprocess.Popen(
         [sys.executable, str(EXPERIMENTS / script), *map(str, flags)],
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -222,10 +222,12 @@ def test_a_stopped_build_continues_and_gives_the_same_records(
 
 
 SLOW_COMMAND = """
-import os, sys, time
+import os, signal, sys, time
 import numpy as np
 import flow.algorithms
 from flow.__main__ import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
 
 def slow(onsets, apexes, parameters, backend):
     time.sleep(0.3)

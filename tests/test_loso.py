@@ -392,7 +392,7 @@ def real_runs(tmp_path_factory, data_dir):
     flags = ("--dataset=3db", "--epochs=1", "--batch_size=4", f"--data_dir={data_dir}")
     of_one = (*flags, f"--out={alone}", "--folds=casme2/sub01")
     of_two = (*flags, f"--out={out}", "--folds=casme2/sub01,smic/s1")
-    processes = [scripts.start(tmp_path_factory, "loso.py", *of) for of in (of_two, of_one)]
+    processes = [scripts.start("loso.py", *of) for of in (of_two, of_one)]
     try:
         while not (out / "identity.json").exists() and processes[0].poll() is None:
             time.sleep(0.05)
@@ -404,7 +404,7 @@ def real_runs(tmp_path_factory, data_dir):
         _, err = processes[0].communicate()
         assert processes[0].returncode == -signal.SIGKILL, err
         assert not (out / "results.json").exists()
-        processes.append(scripts.start(tmp_path_factory, "loso.py", *of_two))
+        processes.append(scripts.start("loso.py", *of_two))
         printed, _ = scripts.finish(processes[-1])
         scripts.finish(processes[1])
     finally:
@@ -431,10 +431,10 @@ def test_a_fold_of_a_killed_run_among_two_is_bit_for_bit_the_fold_alone(real_run
     jax.tree.map(np.testing.assert_array_equal, mine, theirs)
 
 
-def test_a_ray_cluster_gives_the_same_bits(real_runs, data_dir, tmp_path, tmp_path_factory):
+def test_a_ray_cluster_gives_the_same_bits(real_runs, data_dir, tmp_path):
     flags = ("--dataset=3db", "--epochs=1", "--batch_size=4", f"--data_dir={data_dir}")
     of_two = (*flags, f"--out={tmp_path}", "--folds=casme2/sub01,smic/s1")
-    process = scripts.start(tmp_path_factory, "loso.py", *of_two, "--cluster=local")
+    process = scripts.start("loso.py", *of_two, "--cluster=local")
     printed, shown = scripts.finish(process)
     assert printed.replace(str(tmp_path), str(real_runs[0])) == real_runs[2]
     assert "2/2" in shown.splitlines()[-1]

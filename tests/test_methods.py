@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mjfn_jax import layers
 from mjfn_jax.models import (
     alexnet,
     atnet,
@@ -25,6 +24,8 @@ from mjfn_jax.models import (
     resnet,
     ststnet,
 )
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 FLOWS = jax.ShapeDtypeStruct((2, 28, 28, 3), jnp.float32)
 COLOURS = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.uint8)
@@ -52,14 +53,6 @@ SMALL = {
     "ATNet": (atnet.ATNet, (SMALL_GREYS, SMALL_MOTION)),
 }
 """Those that a test can run, with inputs as small as they allow."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled():
-    """The lowering that compiles fastest; `test_layers.py` compares it with the others."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layers, "lowering", lambda size, dtype: "lax")
-        yield
 
 
 @functools.cache
@@ -378,7 +371,7 @@ def test_the_recognizers_loss_is_four_cross_entropies():
     logits = [random.normal(size=(4, k)).astype(np.float32) for k in (3, 3, 3, 2)]
     labels, domains = random.integers(0, 3, 4), random.integers(0, 2, 4)
     outputs = emr.Outputs(*map(jnp.asarray, logits))
-    actual = emr.loss(outputs, jnp.asarray(labels), jnp.asarray(domains))
+    actual = jax.jit(emr.loss)(outputs, jnp.asarray(labels), jnp.asarray(domains))
     for clip in range(4):
         wanted = sum(
             -numpy_layers.log_softmax(part[clip])[right]
@@ -388,10 +381,11 @@ def test_the_recognizers_loss_is_four_cross_entropies():
 
 
 compiled_squash = jax.jit(capsulenet.squash)
+compiled_route = jax.jit(capsulenet.route, static_argnums=1)
 
 
 @given(hnp.arrays(np.float32, (2, 4), elements=st.floats(-30, 30, width=16)))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_squashing_keeps_the_direction_and_ends_below_length_1(vectors):
     actual = np.asarray(compiled_squash(vectors))
     assert (np.linalg.norm(actual, axis=-1) < 1).all()
@@ -410,7 +404,7 @@ def test_a_capsule_of_zeros_has_a_finite_gradient():
 @pytest.mark.parametrize("iterations", [1, 2, 3])
 def test_routing_is_by_agreement(iterations):
     votes = np.random.default_rng(0).normal(size=(2, 5, 3, 4))
-    actual = capsulenet.route(jnp.asarray(votes, jnp.float32), iterations)
+    actual = compiled_route(jnp.asarray(votes, jnp.float32), iterations)
     for capsules, mine in zip(actual, votes, strict=True):
         np.testing.assert_allclose(capsules, numpy_layers.route(mine, iterations)[0], atol=1e-5)
 
@@ -423,14 +417,20 @@ def test_gradients_pass_the_last_round_of_routing_only():
         sums = (jnp.asarray(weights, jnp.float32)[None, :, :, None] * votes).sum(1)
         return capsulenet.squash(sums)[..., 0].sum()
 
+    def all_rounds(votes):
+        return capsulenet.route(votes, 3)[..., 0].sum()
+
     votes = jnp.asarray(votes, jnp.float32)
-    actual = jax.grad(lambda votes: capsulenet.route(votes, 3)[..., 0].sum())(votes)
-    np.testing.assert_allclose(actual, jax.grad(last_round)(votes), atol=1e-5)
+    actual, wanted = (jax.jit(jax.grad(of))(votes) for of in (all_rounds, last_round))
+    np.testing.assert_allclose(actual, wanted, atol=1e-5)
 
 
 def test_capsulenet_looks_at_the_apex_only():
-    frames = jnp.broadcast_to(jnp.arange(5.0)[:, None, None, None], (2, 5, 224, 224, 3))
-    seen = []
+    model, seen = capsulenet.CapsuleNet(), []
+    variables = jax.tree.map(
+        lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), shapes(model, FRAMES)
+    )
+    frames = np.broadcast_to(np.arange(5, dtype=np.uint8)[:, None, None, None], FRAMES.shape)
 
     def record(call, args, kwargs, context):
         if isinstance(context.module, resnet.ResNet18):
@@ -439,7 +439,7 @@ def test_capsulenet_looks_at_the_apex_only():
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):
-        capsulenet.CapsuleNet().init_with_output(jax.random.key(0), frames)
+        model.apply(variables, jnp.asarray(frames))
     np.testing.assert_array_equal(seen[0], np.full((2, 224, 224, 3), 2 / 255, np.float32))
 
 

@@ -15,6 +15,8 @@ from mjfn_jax.layers import Conv
 from mjfn_jax.models import NETWORKS, Network, emr
 from mjfn_jax.train import Recipe
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 LABELS = np.array([0, 0, 0, 0, 0, 1, 1, 2])
 HELD_OUT = np.array([[0, 0, 0, 0, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1, 0, 0]], bool)
 RECIPE = Recipe(epochs=2, batch_size=4)
@@ -71,14 +73,15 @@ def test_predictions_use_the_folds_own_statistics(ststnet):
     probabilities = train.predict(NETWORKS["ststnet"], state.variables, inputs, batch_size=2)
     for k in range(2):
         mine = jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), state.variables)
-        alone = np.exp(NETWORKS["ststnet"].apply(mine, jnp.asarray(FLOWS[:3])))
+        alone = np.exp(jax.jit(NETWORKS["ststnet"].apply)(mine, jnp.asarray(FLOWS[:3])))
         np.testing.assert_allclose(probabilities[k], alone, rtol=1e-4)
 
 
 def test_balanced_draws_show_every_class_equally_often_and_no_held_out_clip():
     key = jax.random.key(0)
     held_out = jnp.asarray(LABELS == 1).at[5].set(False)  # one clip of class 1 is left
-    order, weights = train._plan_epoch(key, held_out, 100, 7, jnp.asarray(LABELS))
+    plan = jax.jit(train._plan_epoch, static_argnums=(2, 3))
+    order, weights = plan(key, held_out, 100, 7, jnp.asarray(LABELS))
     order = np.asarray(order).ravel()
     assert not np.asarray(held_out)[order].any()
     shares = np.bincount(LABELS[order]) / len(order)
@@ -189,12 +192,12 @@ def test_the_apex_methods_descend_with_momentum_at_a_rate_that_falls_each_500_st
 def test_neural_recognizers_trunk_learns_a_hundredth_as_fast_and_its_heads_slow_down():
     method = NETWORKS["neural-recognizer"]
     params = {"params": {"trunk": {"w": jnp.ones(3)}, "joint": {"w": jnp.ones(3)}}}
+    gradient = jax.tree.map(lambda leaf: 0.1 * leaf, params)
     optimizer = method.optimizer(1e-3, steps=2)
-    state = optimizer.init(params)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
     sizes = {"trunk": [], "joint": []}
     for _ in range(170):
-        gradient = jax.tree.map(lambda leaf: 0.1 * jnp.ones_like(leaf), params)
-        updates, state = optimizer.update(gradient, state, params)
+        updates, state = update(gradient, state, params)
         for name, mine in sizes.items():
             mine.append(-float(updates["params"][name]["w"][0]))
     np.testing.assert_allclose(sizes["trunk"], 1e-5, rtol=0.01)
@@ -208,8 +211,9 @@ def test_neural_recognizers_reversal_grows_with_the_steps():
     assert float(method.options(jnp.asarray(0))["reversal"]) == 0
     assert float(method.options(jnp.asarray(10_000))["reversal"]) > 0.99
     outputs = emr.Outputs(*(jnp.asarray([[2.0, 1.0, 0.0]]) for _ in range(4)))
-    one = method.losses(outputs, jnp.asarray([0]), jnp.asarray([0]))
-    other = method.losses(outputs, jnp.asarray([0]), jnp.asarray([2]))
+    losses = jax.jit(method.losses)
+    one = losses(outputs, jnp.asarray([0]), jnp.asarray([0]))
+    other = losses(outputs, jnp.asarray([0]), jnp.asarray([2]))
     assert float(other[0] - one[0]) == pytest.approx(2, abs=1e-5)
 
 

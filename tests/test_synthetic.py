@@ -186,7 +186,7 @@ def test_units_move_what_facs_says():
     assert np.abs(one_side[mouth, left - 10]).max() < 0.05
 
 
-@hypothesis.settings(max_examples=12, deadline=None)
+@hypothesis.settings(max_examples=12)
 @hypothesis.given(
     st.lists(st.sampled_from(_AUS), min_size=1, max_size=3, unique=True),
     st.floats(0.3, 3.0),

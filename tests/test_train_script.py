@@ -132,7 +132,7 @@ def test_a_trained_mjfn_can_be_loaded_and_is_the_papers_network(tmp_path_factory
     """The real one, as a user starts it; its compilation takes most of the time."""
     out = tmp_path_factory.mktemp("real")
     flags = ("--dataset=3db", "--epochs=1", "--batch_size=4", f"--data_dir={data_dir}")
-    printed, _ = scripts.finish(scripts.start(tmp_path_factory, "train.py", *flags, f"--out={out}"))
+    printed, _ = scripts.finish(scripts.start("train.py", *flags, f"--out={out}"))
     assert printed == f"written to {out / 'model'}; mjfn_jax.load opens it\n"
     images = FLOWS.inputs[:2]
     probabilities = mjfn_jax.load(shutil.copytree(out / "model", out / "copy"))(images)
