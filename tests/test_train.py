@@ -228,7 +228,7 @@ def test_order_and_dropout_depend_on_seed_fold_epoch_and_step_only():
     images = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None, None], IMAGES.shape)
     clips, keys = [], []
 
-    class Spy(Method):
+    class Spy(Network):
         """The same for every clip."""
 
         @nn.compact
