@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Integer
 
+from flow.catalogue import DATABASES
 from flow.disk.lock import hold
 from flow.errors import InputError
 from mjfn_jax import folds, models
@@ -143,6 +144,11 @@ def _dataset(network, inputs, labels, subjects, databases, clips) -> Dataset:
     for name in dict.fromkeys(databases):
         if name == "pooled" or "/" in name:
             raise InputError(f"databases: {name!r} cannot be a database's name: take another")
+        if hasattr(network, "num_domains") and name not in DATABASES:
+            raise InputError(
+                f"databases: {network.title} tells the databases apart and does not know {name!r}; "
+                f"it knows {', '.join(DATABASES)}"
+            )
     if any("" in key for key in dataset.keys):
         raise InputError("databases, subjects, clips: a name is empty: give it one")
     seen: set[tuple[str, str, str]] = set()

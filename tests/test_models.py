@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from flow.errors import InputError
 from mjfn_jax import models
 from mjfn_jax.models import MJFN, NETWORKS, make
 from mjfn_jax.models.mjfn import fuse
@@ -87,7 +88,7 @@ def test_jfms_are_added_from_conv4_downwards(num_jfms):
 
 def test_each_method_is_a_setting_of_one_model():
     assert list(NETWORKS)[:3] == ["mjfn", "mjfn-avg", "mjfn-bbn"]
-    with pytest.raises(ValueError, match="ststnet has no JFMs"):
+    with pytest.raises(InputError, match="STSTNet has no setting num_jfms; its settings are dro"):
         make("ststnet", num_jfms=1)
     assert (make("mjfn").num_jfms, make("mjfn").fusion) == (3, "softmax")
     assert (make("mjfn-avg").num_jfms, make("mjfn-avg").fusion) == (3, "average")
@@ -97,17 +98,19 @@ def test_each_method_is_a_setting_of_one_model():
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
+    ("settings", "message"),
     [
-        (MJFN(num_jfms=5), "0 to 4, not 5"),
-        (MJFN(num_jfms=-1), "0 to 4, not -1"),
-        (MJFN(fusion="max"), "softmax or average, not max"),
-        (MJFN(num_jfms=0, fusion="max"), "softmax or average, not max"),
+        ({"num_jfms": 5}, "0 to 4, not 5"),
+        ({"num_jfms": -1}, "0 to 4, not -1"),
+        ({"fusion": "max"}, "softmax or average, not max"),
+        ({"num_jfms": 0, "fusion": "max"}, "softmax or average, not max"),
     ],
 )
-def test_settings_that_are_not_offered_are_refused(model, message):
+def test_settings_that_are_not_offered_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        parameters(model)
+        MJFN(**settings)
+    with pytest.raises(InputError, match=rf"^MJFN.*{message}"):
+        make("mjfn", **settings)
 
 
 @pytest.mark.parametrize("train", [True, False])

@@ -63,7 +63,7 @@ def _fit(folds, epochs, precision="highest", limit=float("inf")):
     recipe, method = train.Recipe(precision=precision), models.make("mjfn")
     clips = noise(method, CLIPS)
     held_out = np.arange(CLIPS)[None] % FOLDS == np.array(folds)[:, None]
-    runs = train.runs_of(recipe, np.array(folds))
+    runs = train.runs_of(np.array(folds))
     steps = train.steps_per_epoch(held_out, recipe.batch_size)
     start, seconds = time.perf_counter(), []
     state = train.init(method, runs)

@@ -15,9 +15,9 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
-from mjfn_jax.models.method import EXAMPLES
 
 from mjfn_jax import layers, models, train
+from mjfn_jax.inputs import KINDS
 from mjfn_jax.precision import Precision
 
 FOLDS, CLIPS, SEEDS = 68, 442, 3
@@ -28,7 +28,7 @@ FOLDS, CLIPS, SEEDS = 68, 442, 3
 class Table:
     """Clips a second in training of each learned row of Table 3."""
 
-    methods: tuple[str, ...] = tuple(models.METHODS)
+    methods: tuple[str, ...] = tuple(models.NETWORKS)
     """Which rows."""
     clips: int = 65
     """In memory; a fold holds one of them out. The whole table has 442."""
@@ -40,7 +40,7 @@ class Table:
     """Write the figures to this file too."""
 
     def run(self) -> dict:
-        rows = {name: self._row(name, models.METHODS[name]) for name in self.methods}
+        rows = {name: self._row(name, models.NETWORKS[name]) for name in self.methods}
         hours = SEEDS * sum(row["estimated_hours_of_one_seed"] for row in rows.values())
         operations = SEEDS * sum(row["operations_of_one_seed"] for row in rows.values())
         return {
@@ -50,16 +50,16 @@ class Table:
             "estimated_hours_of_the_table": hours,
         }
 
-    def _row(self, name: str, method: models.Method) -> dict:
+    def _row(self, name: str, method: models.Network) -> dict:
         clips = noise(method, self.clips)
-        recipe = train.Recipe(1, method.batch_size, method.learning_rate, precision=self.precision)
+        recipe = train.Recipe(1, method.batch_size, self.precision)
         steps = -(-(self.clips - 1) // recipe.batch_size)
         folds = 1
         if jax.default_backend() != "cpu":
             memory = jax.devices()[0].memory_stats()["bytes_limit"]
             each = train.fold_bytes(method, recipe, steps, clips)
             folds = max(1, min(FOLDS, int(0.8 * memory / each)))
-        runs = train.runs_of(recipe, np.arange(folds))
+        runs = train.runs_of(np.arange(folds), learning_rate=method.learning_rate)
         held_out = jnp.asarray(np.arange(self.clips) == np.arange(folds)[:, None])
         state, seconds = train.init(method, runs), []
         for epoch in range(1 + self.turns):
@@ -86,17 +86,17 @@ class Table:
         return row
 
 
-def noise(method: models.Method, number: int) -> train.Clips:
+def noise(method: models.Network, number: int) -> train.Clips:
     """Clips as a method takes them; times do not depend on what they show."""
     draw = np.random.default_rng(0)
     inputs = jax.tree.map(
         lambda part: jnp.asarray(draw.integers(0, 256, (number, *part.shape[1:])), part.dtype),
-        EXAMPLES[method.takes],
+        KINDS[method.takes].example,
     )
     return train.Clips(inputs, jnp.asarray(draw.integers(0, 3, number)), jnp.zeros(number, int))
 
 
-def operations(method: models.Method) -> float:
+def operations(method: models.Network) -> float:
     """Floating-point operations of a clip's training, convolutions counted as direct ones.
 
     XLA's own count, forward and backward, of the program before it is optimised.
@@ -104,7 +104,7 @@ def operations(method: models.Method) -> float:
     batch = 8
     inputs = jax.tree.map(
         lambda part: jax.ShapeDtypeStruct((batch, *part.shape[1:]), part.dtype),
-        EXAMPLES[method.takes],
+        KINDS[method.takes].example,
     )
     variables = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
     others = {name: tree for name, tree in variables.items() if name != "params"}

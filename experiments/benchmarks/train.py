@@ -184,7 +184,7 @@ def _prepare(way: Literal["sweep", "loop", "vmap"], folds: int, steps: int, reci
     images = jnp.asarray(draw.integers(0, 256, (CLIPS, 224, 224, 3), np.uint8))
     labels = jnp.asarray(draw.integers(0, 3, CLIPS))
     clips = train.Clips(images, labels, jnp.zeros_like(labels))
-    runs = train.runs_of(recipe, np.arange(folds))
+    runs = train.runs_of(np.arange(folds))
     state = train.init(model, runs)
     if way == "sweep":
         held_out = np.zeros((folds, CLIPS), bool)

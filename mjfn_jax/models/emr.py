@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
+from flow.catalogue import DATABASES
 from mjfn_jax.models.network import Network
 from mjfn_jax.models.resnet import ResNet18
 
@@ -41,8 +42,8 @@ class NeuralRecognizer(Network):
     starts_from = "ImageNet"
 
     num_classes: int = 3
-    num_domains: int = 3
-    """Databases D in the training data."""
+    num_domains: int = len(DATABASES)
+    """Databases D that are told apart."""
 
     @property
     def title(self) -> str:

@@ -15,7 +15,7 @@ import PIL.Image
 
 from flow.clips import CLASSES
 from flow.errors import InputError
-from mjfn_jax import models
+from mjfn_jax import methods
 from mjfn_jax.report import figures, text
 from mjfn_jax.report.amplitude import BINS, Motion, by_amplitude, read_motion
 from mjfn_jax.report.finished import MEASURES, Ablation, Guesses, Run, by_part
@@ -244,7 +244,7 @@ def _data_uri(kind, content):
 
 
 def _floor(title):
-    return next((m.loss_floor() for m in models.METHODS.values() if m.title == title), None)
+    return next((m.loss_floor() for m in methods.METHODS.values() if m.title == title), None)
 
 
 def _confusions(guesses):

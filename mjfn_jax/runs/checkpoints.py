@@ -139,8 +139,11 @@ def load(
     about = (config_of(path) or {}).get("method") or {}
     if about.get("name") not in models.NETWORKS:
         raise InputError(f"{path}: not a trained network; name a folder with a model or a fold")
-    settings = {k: v for k, v in about["settings"].items() if k != "num_classes"}
-    method = models.make(about["name"], **settings)
+    settings = {  # JSON has no tuples
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in about["settings"].items()
+    }
+    method = models.NETWORKS[about["name"]].clone(**settings)
     template = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
     variables = _read(path, template)
     apply = jax.jit(functools.partial(train.log_probabilities, method))

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from flow.catalogue import DATABASES
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.data import Dataset
@@ -216,8 +217,10 @@ def saved_states(states: pathlib.Path, oracle: bool, epochs: int) -> list[Saved]
 
 
 def clips_of(clips: Dataset) -> train.Clips:
-    """The clips as training takes them; a database's number is its place in the alphabet."""
-    databases = np.unique(clips.databases, return_inverse=True)[1]
+    """The clips as training takes them; a database's number is its domain in the catalogue, −1 for
+    one that is not there."""
+    domains = {name: record.domain for name, record in DATABASES.items()}
+    databases = np.array([domains.get(name, -1) for name in clips.databases])
     return jax.tree.map(jnp.asarray, train.Clips(clips.inputs, clips.labels, databases))
 
 
