@@ -38,6 +38,10 @@ def flow_to_color(
 
     Returns:
       RGB image.
+
+    >>> still, right = [0.0, 0.0], [1.0, 0.0]
+    >>> flow_to_color(np.array([[still, right]])).tolist()
+    [[[255, 255, 255], [255, 0, 0]]]
     """
     if max_magnitude is not None and not max_magnitude > 0:
         raise ValueError(f"max_magnitude is {max_magnitude}; it must be positive")

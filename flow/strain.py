@@ -18,6 +18,13 @@ def strain(flow: Float[np.ndarray, "*batch H W 2"]) -> Float[np.ndarray, "*batch
 
     Returns:
       px per px, at least 0, in the flow's type.
+
+    >>> flow = np.zeros((4, 4, 2))
+    >>> flow[..., 0] = [0.0, 0.5, 1.0, 1.5]  # u grows by half a pixel a pixel
+    >>> strain(flow)[1].tolist()
+    [0.5, 0.5, 0.5, 0.5]
+    >>> strain(flow + 3).max().item()  # moving all of it changes nothing
+    0.5
     """
     u_y, u_x = np.gradient(flow[..., 0], axis=(-2, -1))
     v_y, v_x = np.gradient(flow[..., 1], axis=(-2, -1))

@@ -13,8 +13,10 @@ from jaxtyping import Integer
 from flow.catalogue import DATABASES
 from flow.disk.lock import hold
 from flow.errors import InputError
-from mjfn_jax import folds, models
+from mjfn_jax import models
 from mjfn_jax.data import Dataset
+from mjfn_jax.folds import choose, leave_one_group_out
+from mjfn_jax.folds import leave_one_subject_out as one_a_subject
 from mjfn_jax.inputs import checked
 from mjfn_jax.precision import Precision
 from mjfn_jax.runs import loso, sweep
@@ -39,7 +41,7 @@ def leave_one_subject_out(
     learning_rate: float | None = None,
     seed: int = 0,
     precision: Precision = "highest",
-    held_out: str = "all",
+    folds: str = "all",
     fold_chunk: int | None = None,
     devices: Literal["all"] | int = "all",
     on_epoch: OnEpoch = silent,
@@ -74,7 +76,7 @@ def leave_one_subject_out(
       epochs, batch_size, learning_rate: where they are not to be the method's own.
       seed: addresses the initial weights, the order of the clips, and dropout.
       precision: of the products in training.
-      held_out: `all`, or the subjects (or groups) to hold out, with commas between.
+      folds: `all`, or the subjects (or groups) to hold out, with commas between.
       fold_chunk: folds trained at a time; None takes as many as the memory holds.
       devices: how many of this machine's devices share the folds.
       on_epoch: called in training, see `mjfn_jax.runs.chunk.OnEpoch`: for a bar, or a line.
@@ -93,13 +95,12 @@ def leave_one_subject_out(
     dataset = _dataset(network, inputs, labels, subjects, databases, clips)
     split = loso.SPLIT
     if groups is None:
-        every_fold, masks = folds.leave_one_subject_out(dataset.databases, dataset.subjects)
+        every_fold, held_out = one_a_subject(dataset.databases, dataset.subjects)
     else:
-        every_fold, masks = folds.leave_one_group_out(
-            list(map(str, groups)), dataset.people.tolist()
-        )
+        people = dataset.people.tolist()
+        every_fold, held_out = leave_one_group_out(list(map(str, groups)), people)
         split = "leave-one-group-out"
-    chosen = folds.choose(every_fold, held_out)
+    chosen = choose(every_fold, folds)
     recipe = Recipe(
         network.epochs if epochs is None else epochs,
         network.batch_size if batch_size is None else batch_size,
@@ -110,7 +111,7 @@ def leave_one_subject_out(
         home = pathlib.Path(nowhere if out is None else out)
         with hold(home):
             _, done = loso.run(
-                method, network, dataset, "arrays", chosen, masks, home, recipe, seed, rate,
+                method, network, dataset, "arrays", chosen, held_out, home, recipe, seed, rate,
                 split=split, on_epoch=on_epoch, **sweep.sharing(fold_chunk, devices),
             )  # fmt: skip
     failed = [result.fold.name for result in done if result.failed_at is not None]

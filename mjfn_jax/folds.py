@@ -40,6 +40,12 @@ def leave_one_subject_out(
 
     Raises:
       InputError: there are fewer than two subjects.
+
+    >>> folds, held_out = leave_one_subject_out(["smic", "samm", "smic"], ["s1", "6", "s1"])
+    >>> [fold.name for fold in folds]
+    ['samm/6', 'smic/s1']
+    >>> held_out.astype(int).tolist()
+    [[0, 1, 0], [1, 0, 1]]
     """
     owners = list(zip(databases, subjects, strict=True))
     people = sorted(set(owners))

@@ -87,7 +87,7 @@ def test_arrays_give_what_a_sweep_gives(monkeypatch, tmp_path):
         ({"clips": ["a"] * 12}, "casme2/s0/a is there twice"),
         ({"groups": ["g", *"hhhhhhhhhhh"]}, "subject casme2/s0 is in g and in h"),
         ({"groups": ["g"]}, "groups: 1 for 12 clips"),
-        ({"held_out": "s9"}, "--folds=s9: no subject s9"),
+        ({"folds": "s9"}, "--folds=s9: no subject s9"),
         ({"epochs": 0}, "epochs=0: name a whole number from 1 on"),
         ({"epochs": -1}, "epochs=-1: name a whole number"),
         ({"batch_size": 0}, "batch_size=0: name a whole number"),
@@ -202,10 +202,10 @@ def test_other_arrays_with_the_same_out_are_refused(tiny, tmp_path, monkeypatch,
 @pytest.mark.parametrize("change", [{"seed": 1}, {"settings": {"dropout": 0.1}}, {"epochs": 3}])
 def test_another_recipe_or_setting_with_the_same_out_is_refused(tiny, tmp_path, change):
     call, _ = tiny
-    call(out=tmp_path, held_out="samm/6")
+    call(out=tmp_path, folds="samm/6")
     name = next(iter(change)) if "settings" not in change else "method.settings.dropout"
     with pytest.raises(InputError, match=rf"belongs to another run: .*{name} is"):
-        call(out=tmp_path, held_out="samm/6", **change)
+        call(out=tmp_path, folds="samm/6", **change)
 
 
 def test_a_folder_in_use_is_refused(tiny, tmp_path):
@@ -217,7 +217,7 @@ def test_a_folder_in_use_is_refused(tiny, tmp_path):
 def test_progress_is_told_and_chosen_subjects_alone_are_held_out(tiny):
     call, flows = tiny
     told = []
-    some = call(held_out="samm/6, s1", fold_chunk=1, on_epoch=lambda *done: told.append(done))
+    some = call(folds="samm/6, s1", fold_chunk=1, on_epoch=lambda *done: told.append(done))
     assert [(p.database, p.subject) for p in some] == [("samm", "6")] * 2 + [("smic", "s1")]
     assert sum(done for done, _ in told) == 2 * 2
     everybody = {(p.database, p.subject, p.clip): p for p in call()}

@@ -7,8 +7,8 @@
     python -m experiments.benchmarks table
     python -m experiments.benchmarks flow --quick
 
-Each prints one JSON object, or writes it to `--json=FILE`. The figures in the README were made
-with it.
+Each prints one JSON object, or writes it to `--json=FILE`. The figures in docs/measurements.md were
+made with it.
 """
 
 import contextlib

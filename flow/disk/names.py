@@ -24,6 +24,11 @@ def folder_name(*parts: str) -> str:
     A name of more than :data:`LONGEST` bytes is cut and ends in `~` and the SHA-256 of the
     whole; :func:`part_names` cannot turn such a name back.
 
+    >>> folder_name("casme2", "sub01")
+    'casme2_sub01'
+    >>> folder_name("..", "EP01 _2/x")
+    '%2E%2E_%45%5001%20%5F2%2Fx'
+
     Args:
       parts: one name or more.
 

@@ -14,7 +14,7 @@ PRESETS = {
     "balanced": Parameters(nscales=1, warps=2),
     "fast": Parameters(nscales=1, warps=1, epsilon=0.02),
 }
-"""Points on the curve of speed and error that `experiments/benchmark.py flow` measures.
+"""Points on the curve of speed and error that `python -m experiments.benchmarks flow` measures.
 `reference` starts every frame from nothing and is :func:`flow.tvl1.tvl1` itself. The others
 follow the motion from frame to frame, up to some tenths of a px each."""
 

@@ -1,12 +1,4 @@
-"""One page from finished runs: tables, confusion matrices, curves, subjects, amplitudes, errors.
-
-    python experiments/report.py runs/3db-table3 runs/3db-ablation --out=report.html
-
-A run is a folder that loso.py, table3.py or ablation.py has left. The page holds all that it
-shows and asks no network; `NAME_files` beside it has every figure as PNG and SVG and each table of
-methods as CSV and LaTeX. Nothing is trained or built here. Flow images are read from --data_dir;
-where they are not there, the page says so and leaves out what needs them.
-"""
+"""One page from finished runs: tables, confusion matrices, curves, subjects, amplitudes, errors."""
 
 import dataclasses
 import pathlib

@@ -1,12 +1,4 @@
-"""Score a prediction log in the format of MEGC 2019.
-
-    python experiments/score.py runs/demo/predictions.log
-
-Prints pooled UF1, UAR and accuracy, all together and for each database, with 95 % intervals
-by resampling subjects. The log may come from any method: see `mjfn_jax/scores/logs.py` for its
-format. A log of 442 clips takes 1.3 s on one core of a shared two-core virtual machine, most of it
-for imports.
-"""
+"""Score a prediction log in the format of MEGC 2019."""
 
 import dataclasses
 import json

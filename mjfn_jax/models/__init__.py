@@ -33,6 +33,9 @@ NETWORKS: dict[str, Network] = {
 def make(name: str, **settings: Any) -> Network:
     """The network of that name, with other settings where they are given.
 
+    >>> make("mjfn", num_jfms=2).title
+    'MJFN, 2 JFM'
+
     Raises:
       InputError: there is no such network or setting.
     """

@@ -61,6 +61,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
     The smallest is multiplied by m, the next by m - 1 and so on; none falls below one before it
     or rises above 1.
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'c': 0.06, 'b': 0.06}
     """
     corrected, highest = {}, 0.0
     for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):

@@ -47,6 +47,10 @@ def scores(
 
     Raises:
       ValueError: if there is no clip or a label is not in [0, num_classes).
+
+    >>> found = scores(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]))
+    >>> round(found.uf1, 3), round(found.uar, 3), found.accuracy
+    (0.778, 0.833, 0.75)
     """
     one_subject = np.zeros(len(labels), int)
     ((confusion,),) = confusions(labels, predictions, one_subject, num_classes)
