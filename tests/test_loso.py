@@ -262,7 +262,7 @@ def test_a_damaged_shard_is_named(data_dir, tmp_path, capsys):
 def test_missing_shards_are_built_from_the_source(data_dir, tmp_path, monkeypatch):
     calls = []
 
-    def build(dataset, source, target):
+    def build(dataset, source, target, **_):
         calls.append((dataset, source))
         shutil.copytree(data_dir, target, dirs_exist_ok=True)
 
@@ -281,7 +281,7 @@ def test_the_synthetic_dataset_is_rendered_and_built_on_first_use(data_dir, tmp_
     def render(out, size, seed):
         calls.append(("render", out, size, seed))
 
-    def build(dataset, source, target):
+    def build(dataset, source, target, **_):
         calls.append(("build", dataset, source))
         shutil.copytree(data_dir, target, dirs_exist_ok=True)
 
