@@ -562,6 +562,26 @@ def test_a_damaged_state_is_said_and_left_for_an_older_one(tmp_path, whole, monk
     assert "going on from epoch 1" in caplog.text
 
 
+def test_a_damaged_state_of_other_folds_is_no_matter(tmp_path, whole):
+    """Another worker of a cluster may be in the middle of saving it."""
+
+    def die(folds, loss):
+        if list((tmp_path / "out").glob("state/*/1")):
+            raise Killed
+
+    states, mine = tmp_path / "out" / "state", tasks_of(tmp_path / "out")
+    with pytest.raises(Killed):
+        sweep.run_together(
+            MODEL, FLOWS, mine[:3], HELD_OUT, RECIPE, states, save_every=0.0, on_epoch=die
+        )
+    (saved,) = states.glob("*/1")
+    (saved / "MANIFEST.sha256").unlink()
+    done = sweep.run_together(MODEL, FLOWS, mine[3:], HELD_OUT, RECIPE, states)
+    assert_same(done, whole[1][3:])
+    with pytest.raises(InputError, match=r"MANIFEST.sha256: missing"):
+        sweep.run_together(MODEL, FLOWS, mine[:3], HELD_OUT, RECIPE, states)
+
+
 def test_a_state_of_another_run_is_not_taken(tmp_path, whole):
     def die(folds, loss):
         if list((tmp_path / "other").glob("state/*/2")):

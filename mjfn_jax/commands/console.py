@@ -31,9 +31,10 @@ def script() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress_bar(total: int) -> Iterator[OnEpoch]:
-    """A bar on stderr that counts epochs of folds and shows the mean loss and the ETA."""
-    with tqdm.tqdm(total=total, unit="epoch", desc="folds x epochs", smoothing=0.05) as bar:
+def progress_bar(total: int, unit: str = "epoch") -> Iterator[OnEpoch]:
+    """A bar on stderr that counts epochs of folds, or folds, and shows mean loss and ETA."""
+    words = "folds x epochs" if unit == "epoch" else "folds"
+    with tqdm.tqdm(total=total, unit=unit, desc=words, smoothing=0.05) as bar:
 
         def on_epoch(done: int, loss: float | None) -> None:
             if loss is not None and math.isnan(loss):

@@ -46,8 +46,10 @@ class Loso(Training):
             clips = self.clips(method.takes)
         every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)
         folds = choose(every_fold, self.folds)
-        epochs = trained["recipe"].epochs if "recipe" in trained else 1
-        with hold(out), progress_bar(epochs * len(folds)) as on_epoch:
+        steps = len(folds), "fold"
+        if "recipe" in trained:
+            steps = trained["recipe"].epochs * len(folds), "epoch"
+        with hold(out), progress_bar(*steps) as on_epoch:
             identity, done = loso.run(
                 self.method, method, clips, self.dataset, folds, held_out, out,
                 on_epoch=on_epoch, **trained,

@@ -199,7 +199,7 @@ def _handcrafted(name, method, flags, load, folds, held_out, out, _) -> dict[str
     with bar(method.title) as on_progress:
         cache = flags.data_dir / "features"
         clips = features.load(method, images, opened, cache, on_progress)
-    with progress_bar(len(folds)) as on_fold:
+    with progress_bar(len(folds), "fold") as on_fold:
         done = trials.run(
             name, method, clips, flags.dataset, folds, held_out, out, on_epoch=on_fold
         )

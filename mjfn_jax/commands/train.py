@@ -44,7 +44,7 @@ class Train(Training):
             if not (out / "model").is_dir():
                 nobody = np.zeros((1, len(clips.labels)), bool)
                 names = (digest(about),)
-                saved = saved_states(out / "state", False, recipe.epochs)
+                saved = saved_states(out / "state", names, False, recipe.epochs)
                 chunk = Chunk(
                     method, clips, recipe, train.runs_of(np.array([0]), self.seed, rate), nobody,
                     train.steps_per_epoch(nobody, recipe.batch_size), names, out / "state" / "all",

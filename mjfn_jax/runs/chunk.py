@@ -14,7 +14,7 @@ import math
 import pathlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -185,10 +185,18 @@ class Chunk:
                 shutil.rmtree(older)
 
 
-def saved_states(states: pathlib.Path, oracle: bool, epochs: int) -> list[Saved]:
+def saved_states(
+    states: pathlib.Path, wanted: Collection[str], oracle: bool, epochs: int
+) -> list[Saved]:
     """The newest whole state of each folder, those that have seen the most epochs first.
 
     A damaged one is said and left for an older one.
+
+    Args:
+      states: the folder of the folders.
+      wanted: names of folds. States of others alone, which another worker of a cluster may be
+        saving, are left alone.
+      oracle, epochs: what the states are of.
 
     Raises:
       InputError: no state of a folder is whole.
@@ -197,6 +205,8 @@ def saved_states(states: pathlib.Path, oracle: bool, epochs: int) -> list[Saved]
     for home in sorted(states.glob("[!.]*")):
         damaged = None
         for folder in sorted(_numbered(home), key=lambda path: -int(path.name)):
+            if _is_of_others(folder, wanted):
+                break
             try:
                 checkpoints.check(folder)
                 record = json.loads((folder / _RECORD).read_bytes())
@@ -214,6 +224,15 @@ def saved_states(states: pathlib.Path, oracle: bool, epochs: int) -> list[Saved]
             if damaged is not None:
                 raise damaged
     return sorted(found, key=lambda state: -state.epochs_done)
+
+
+def _is_of_others(folder: pathlib.Path, wanted: Collection[str]) -> bool:
+    """Whether a state holds nothing that is wanted, or is gone by now; False if it is damaged."""
+    try:
+        names = json.loads((folder / _RECORD).read_bytes())["names"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return not folder.exists()
+    return not set(wanted).intersection(names)
 
 
 def clips_of(clips: Dataset) -> train.Clips:

@@ -85,10 +85,12 @@ def run_together(
     left = {_name(tasks[n], states): n for n, result in results.items() if result is None}
     if len(left) < len(tasks):
         on_epoch(recipe.epochs * (len(tasks) - len(left)), math.nan)
-    size = fold_chunk or auto_chunk(method, recipe, steps, clips, max(1, len(left)), devices)
+    if not left:
+        return [results[number] for number in range(len(tasks))]
+    size = fold_chunk or auto_chunk(method, recipe, steps, clips, len(left), devices)
     if size < len(left):
         logging.info("%d folds, at most %d at a time", len(left), size)
-    for names, saved in _plan(list(left), saved_states(states, oracle, recipe.epochs), size):
+    for names, saved in _plan(list(left), saved_states(states, left, oracle, recipe.epochs), size):
         mine = [tasks[left[name]] for name in names]
         together = Chunk(
             method, clips, recipe, _runs(mine), held_out[[task.fold.index for task in mine]],
