@@ -19,6 +19,8 @@ from mjfn_jax.scores import logs
 from mjfn_jax.scores.parts import score_parts
 from mjfn_jax.train import Recipe
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 SUBJECTS = [f"s{k // 4}" for k in range(12)]
 LABELS = np.arange(12) % 3
 
@@ -34,7 +36,13 @@ def flows_that_tell_the_class():
 @pytest.mark.parametrize(("method", "epochs"), [("ststnet", 60), ("off-apexnet", 8)])
 def test_from_u_v_and_strain_to_a_log(method, epochs, tmp_path):
     predictions = mjfn_jax.leave_one_subject_out(
-        method, flows_that_tell_the_class(), LABELS, SUBJECTS, epochs=epochs, learning_rate=2e-3
+        method,
+        flows_that_tell_the_class(),
+        LABELS,
+        SUBJECTS,
+        epochs=epochs,
+        batch_size=12,
+        learning_rate=2e-3,
     )
     assert [p.clip for p in predictions] == [str(k) for k in range(12)]
     assert [p.label for p in predictions] == LABELS.tolist()
