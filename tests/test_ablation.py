@@ -13,6 +13,7 @@ from tiny import Tiny
 from flow.errors import one_line
 from mjfn_jax import models, train
 from mjfn_jax.commands import ablation
+from mjfn_jax.runs import results
 
 SHORT = ("--dataset=3db", "--epochs=2", "--batch_size=4", "--learning_rates", "0.01", "0.003")
 
@@ -27,6 +28,8 @@ def tiny_network(monkeypatch):
     class Small(Tiny):
         title = models.MJFN.title
 
+    for figure in ("confusion_figure", "curves_figure"):  # which test_figures draws
+        monkeypatch.setattr(results, figure, lambda *_: None)
     monkeypatch.setitem(models.NETWORKS, "mjfn", Small())
     monkeypatch.setitem(models.NETWORKS, "mjfn-avg", Small(fusion="average"))
 
@@ -40,13 +43,16 @@ def run(data_dir, out, *flags):
 def test_every_network_is_scored_with_every_seed_and_learning_rate(data_dir, tmp_path, capsys):
     run(data_dir, tmp_path, "--num_jfms", "0", "3", "--seeds", "5", "6")
     runs = json.loads((tmp_path / "ablation.json").read_text())
+    methods, recipes = ([run["identity"][part] for run in runs] for part in ("method", "recipe"))
     assert [
         (
-            *(run["identity"]["method"]["title"],),
-            *(run["identity"]["method"]["settings"][name] for name in ("num_jfms", "fusion")),
-            *(run["identity"]["recipe"][name] for name in ("learning_rate", "seed")),
+            method["title"],
+            method["settings"]["num_jfms"],
+            method["settings"]["fusion"],
+            recipe["learning_rate"],
+            recipe["seed"],
         )
-        for run in runs
+        for method, recipe in zip(methods, recipes, strict=True)
     ] == [
         (*network, rate, seed)
         for network in (

@@ -13,7 +13,7 @@ from mjfn_jax.scores import bootstrap
 
 
 @given(SAMPLES, st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_intervals_hold_no_nan_and_do_not_depend_on_the_order_of_the_clips(samples, random):
     labels, predictions, _, subjects = columns(samples)
     first = bootstrap.intervals(labels, predictions, subjects, draws=50, seed=3)

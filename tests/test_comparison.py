@@ -10,7 +10,7 @@ from mjfn_jax.scores import comparison
 
 
 @given(SAMPLES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_swapping_the_methods_mirrors_their_comparison(samples):
     labels, predictions, others, subjects = columns(samples)
     if len(set(subjects)) == 1:

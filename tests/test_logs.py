@@ -41,7 +41,7 @@ def test_a_log_comes_back_as_it_was_written(fold, clip):
     folds = st.dictionaries(fold, st.dictionaries(clip, LABELS, min_size=1), min_size=1)
 
     @given(folds)
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def comes_back(folds):
         predictions = [
             Prediction(*fold, clip, *labels)
@@ -57,7 +57,6 @@ def test_a_log_comes_back_as_it_was_written(fold, clip):
 
 
 @given(st.tuples(ANY, ANY, ANY))
-@settings(deadline=None)
 def test_a_line_of_a_log_has_no_white_space_but_between_its_words(names):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "predictions.log"

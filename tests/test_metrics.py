@@ -16,7 +16,7 @@ def from_confusion(confusion):
 
 
 @given(SAMPLES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_scores_agree_with_scikit_learn(samples):
     labels, predictions, _, _ = columns(samples)
     result = metrics.scores(labels, predictions)
@@ -81,7 +81,7 @@ def test_the_majority_is_that_of_the_other_subjects():
 
 
 @given(SAMPLES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_majority_never_sees_the_held_out_labels(samples):
     labels, poison, _, subjects = columns(samples)
     held_out = subjects == subjects[0]
@@ -96,7 +96,7 @@ def test_the_majority_never_sees_the_held_out_labels(samples):
 
 
 @given(SAMPLES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_recalls_agree_with_scikit_learn_and_a_class_without_a_clip_has_none(samples):
     labels, predictions, _, _ = columns(samples)
     ((confusion,),) = metrics.confusions(labels, predictions, np.zeros(len(labels)))

@@ -13,7 +13,7 @@ AWKWARD = st.sampled_from(
     ["", ".", "..", "/", "a/b", "con", "CON", "nul", "com1", "%", "%5F", "_", "~", "\0", "\n", "A"]
 )
 PARTS = st.lists(TEXTS | AWKWARD, min_size=1, max_size=3).map(tuple)
-TRIED = settings(deadline=None, max_examples=100)
+TRIED = settings(max_examples=100)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_name_is_one_plain_folder(parts):
     assert name.split(".")[0].upper() not in {"CON", "PRN", "AUX", "NUL", "COM1", "LPT9"}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(TEXTS, min_size=1, max_size=2).map(tuple))
 def test_the_file_system_takes_a_name(tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("names")

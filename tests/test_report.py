@@ -240,7 +240,7 @@ def test_figures_and_tables_are_beside_the_page(page):
 NAME = st.from_regex(r"[a-z0-9_.-]*[a-z0-9]", fullmatch=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(NAME, min_size=1), NAME, st.sampled_from(["/", "file:///", "~/", "C:\\"]))
 def test_of_a_path_only_the_last_name_is_kept(folders, name, root):
     path = root + "/".join([*folders, name])

@@ -160,7 +160,7 @@ def test_the_latex_table_is_the_papers_with_special_characters_escaped():
     assert "MJFN & 83.38 & -- & 20.00 & --" in text
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text())
 def test_escaped_text_has_no_bare_character_of_latex(text):
     bare = re.sub(r"\\text(backslash|asciitilde|asciicircum)\{\}|\\[&%$#_{}]", "", tables.tex(text))
