@@ -16,7 +16,7 @@ def made(monkeypatch):
         calls.append(("build", dataset, source.name, frames))
         write_shards(data_dir, frames=frames)
 
-    def render(out, size, seed):
+    def render(out, size, seed, on_progress):
         calls.append(("render", out.name))
 
     monkeypatch.setattr(datasets, "build", build)

@@ -278,7 +278,7 @@ def test_missing_shards_are_built_from_the_source(data_dir, tmp_path, monkeypatc
 def test_the_synthetic_dataset_is_rendered_and_built_on_first_use(data_dir, tmp_path, monkeypatch):
     calls = []
 
-    def render(out, size, seed):
+    def render(out, size, seed, on_progress):
         calls.append(("render", out, size, seed))
 
     def build(dataset, source, target, **_):

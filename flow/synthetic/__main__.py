@@ -8,6 +8,7 @@ from typing import Literal
 import tyro
 
 from flow.errors import one_line
+from flow.progress import bar
 from flow.synthetic.stage import render
 
 
@@ -26,7 +27,9 @@ class Render:
 
     def run(self) -> int:
         """Render, and say where. Returns the exit status."""
-        render(self.out, self.size, self.seed, self.difficulty)
+        with bar("stand-ins") as on_progress:
+            settings = self.size, self.seed, self.difficulty
+            render(self.out, *settings, on_progress=on_progress)
         print(f"stand-in databases in {self.out}", file=sys.stderr)
         return 0
 

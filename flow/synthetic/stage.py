@@ -9,15 +9,14 @@ import os
 import pathlib
 import shutil
 import signal
-import sys
 
 import cv2
 import numpy as np
-import tqdm
 
 from flow.cores import cores
 from flow.disk import lock
 from flow.errors import InputError
+from flow.progress import OnProgress
 from flow.synthetic import trees
 from flow.synthetic.cast import SIZES, Plan, cast
 from flow.synthetic.motion import CAMERAS, play
@@ -63,6 +62,7 @@ def render(
     seed: int = 0,
     difficulty: int | float = 1.0,
     processes: int | None = None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> pathlib.Path:
     """Render stand-in databases into a folder.
 
@@ -76,6 +76,7 @@ def render(
       difficulty: 0 shows clear motion only; 1 adds head drift, blinks, flicker, noise and
         stray action units in realistic amounts; larger values add more.
       processes: how many to use; one a core if None.
+      on_progress: is told how many clips are done, and of how many.
 
     Returns:
       The folder.
@@ -102,16 +103,21 @@ def render(
     with lock.hold(root):
         if not _is_finished(root, settings):  # by another process, in the meantime
             (root / _STARTED).write_text(json.dumps(settings, indent=2) + "\n")
-            _render(root, size, seed, difficulty, processes)
+            _render(root, size, seed, difficulty, processes, on_progress)
     return root
 
 
 def _render(
-    root: pathlib.Path, size: str, seed: int, difficulty: float, processes: int | None
+    root: pathlib.Path,
+    size: str,
+    seed: int,
+    difficulty: float,
+    processes: int | None,
+    on_progress: OnProgress,
 ) -> None:
     plans = cast(size, seed, difficulty)
     missing = [plan for plan in plans if not (root / trees.folder(plan)).is_dir()]
-    _film(missing, root, seed, difficulty, processes, len(plans))
+    _film(missing, root, seed, difficulty, processes, len(plans), on_progress)
     trees.write_workbooks(plans, root)
     _write_boxes(plans, root)
     _write_truth(plans, root)
@@ -157,6 +163,7 @@ def _film(
     difficulty: float,
     processes: int | None,
     total: int,
+    on_progress: OnProgress,
 ) -> None:
     """Render clips in parallel, some clips of one subject at a time: its face is painted once."""
     if not plans:
@@ -168,24 +175,24 @@ def _film(
             jobs[-1].append(plan)
         else:
             jobs.append([plan])
-    bar = tqdm.tqdm(
-        desc="stand-ins", total=total, initial=total - len(plans), unit="clip", file=sys.stderr
-    )
+    done = total - len(plans)
+    on_progress(done, total)
     count = processes or cores()
     if count == 1:
-        with bar:
-            for job in jobs:
-                bar.update(_film_some(job, root, seed, difficulty))
+        for job in jobs:
+            done += _film_some(job, root, seed, difficulty)
+            on_progress(done, total)
         return
     # Spawned, not forked: a forked child may inherit locks of JAX's threads.
     pool = concurrent.futures.ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), _start_worker
     )
-    with bar, pool:
+    with pool:
         try:
             futures = [pool.submit(_film_some, job, root, seed, difficulty) for job in jobs]
             for future in concurrent.futures.as_completed(futures):
-                bar.update(future.result())
+                done += future.result()
+                on_progress(done, total)
         except concurrent.futures.process.BrokenProcessPool:
             raise InputError(
                 "a rendering process was killed, perhaps for lack of memory: "

@@ -39,7 +39,8 @@ def load(
         dataset = "3db"
         if not _built(dataset, data_dir, takes):
             logging.info("rendering the stand-in databases in %s", source)
-            render(source, size="mini", seed=0)
+            with bar("stand-ins") as on_progress:
+                render(source, size="mini", seed=0, on_progress=on_progress)
     elif frames:
         source = None  # nobody asked for faces on the disk
     if source is not None and not _built(dataset, data_dir, takes):
