@@ -50,7 +50,7 @@ def summarise(clips: Dataset, results: Sequence[FoldResult], identity: Identity)
         "identity": identity,
         "versions": versions(),
         "hardware": hardware(),
-        "seconds": round(sum(result.seconds for result in results), 1),
+        "seconds": round(sum(result.seconds for result in results), 3),
         "scores": None if failed else score_parts(predictions),
         "majority": None if failed else score_parts(_majority(clips, predictions)),
         "failed": failed,
