@@ -24,6 +24,7 @@ def script() -> Iterator[None]:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("jax").setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # TFDS and Orbax tell each step
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(home) / "mjfn-jax"))
     with one_line():
