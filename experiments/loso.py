@@ -7,7 +7,7 @@ Not yet measured on the real databases. On stand-ins, which it renders first (`m
     python experiments/loso.py --dataset=synthetic --epochs=20 --learning_rate=3e-4
 
 9 subjects, 72 clips: UF1 .782 [.670, .890], UAR .787 [.676, .898], majority .222 and .333. `make
-demo` takes 3 min 44 s on two cores of an AMD EPYC, installation, rendering and flow included.
+demo` takes 3 min 59 s on two cores of an AMD EPYC, installation, rendering and flow included.
 
 A run that was stopped continues with the same command. `mjfn loso` is the same. A handcrafted
 method (`--method=lbp-top`) reads the frames, so it needs --source.
