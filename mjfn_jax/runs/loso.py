@@ -67,12 +67,31 @@ def run(
     )  # fmt: skip
     folder.claim(out, about)
     tasks = [Task(fold, out, about, seed, learning_rate) for fold in folds]
+    if isinstance(method, Network):
+        options["pretrained"] = start_from
+    results = predict(
+        method, clips, tasks, held_out, out / "state", recipe, address, on_epoch=on_epoch, **options
+    )  # fmt: skip
+    return about, results
+
+
+def predict(
+    method: Method,
+    clips: Dataset,
+    tasks: Sequence[Task],
+    held_out: Bool[np.ndarray, "F N"],
+    states: pathlib.Path,
+    recipe: Recipe | None = None,
+    address: str | None = None,
+    on_epoch: OnEpoch = silent,
+    **options: Any,
+) -> list[FoldResult]:
+    """The folds of a method of either kind: here, or a network's on a Ray cluster."""
     if not isinstance(method, Network):
         from mjfn_jax.handcrafted import folds as fits  # with scikit-learn and OpenCV
 
-        return about, fits.run(method, clips, tasks, held_out, on_epoch)
-    trained = {"on_epoch": on_epoch, "pretrained": start_from, **options}
-    train = sweep.run
+        return fits.run(method, clips, tasks, held_out, on_epoch, **options)
     if address is not None:
-        train, trained = cluster.run, {**trained, "address": address}
-    return about, train(method, clips, tasks, held_out, recipe, out / "state", **trained)
+        options["address"] = address
+    train = sweep.run if address is None else cluster.run
+    return train(method, clips, tasks, held_out, recipe, states, on_epoch=on_epoch, **options)

@@ -19,11 +19,10 @@ from mjfn_jax.data import Dataset
 from mjfn_jax.folds import Fold
 from mjfn_jax.method import Method
 from mjfn_jax.models.network import Network
-from mjfn_jax.runs import sweep
 from mjfn_jax.runs.chunk import OnEpoch, silent
 from mjfn_jax.runs.folder import FoldResult, Task, claim
 from mjfn_jax.runs.identity import Identity, digest, identity, of_fold, of_row
-from mjfn_jax.runs.loso import SPLIT
+from mjfn_jax.runs.loso import SPLIT, predict
 from mjfn_jax.train import Recipe
 
 
@@ -84,14 +83,10 @@ def run(
         for fold in folds
     ]
     if isinstance(method, Network):
-        done = sweep.run(
-            method, clips, tasks, held_out, recipe, home / "state", on_epoch=on_epoch,
-            pretrained=start_from, **options,
-        )  # fmt: skip
-    else:
-        from mjfn_jax.handcrafted import folds as fits  # with scikit-learn and OpenCV
-
-        done = fits.run(method, clips, tasks, held_out, on_epoch)
+        options["pretrained"] = start_from
+    done = predict(
+        method, clips, tasks, held_out, home / "state", recipe, on_epoch=on_epoch, **options
+    )
     return [
         dataclasses.replace(trial, results=done[k * len(folds) : (k + 1) * len(folds)])
         for k, trial in enumerate(started)
