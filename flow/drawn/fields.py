@@ -19,6 +19,9 @@ SMALLEST = 28
 """The smallest that is drawn. The expression's largest motion is that of a field of this size,
 whatever the size, so that all sizes show the same clip."""
 
+_BATCH = 16
+"""Clips that are drawn at a time."""
+
 _KERNEL = 0.55
 """Standard deviation of the interpolation between a grid's nodes, their distances."""
 
@@ -49,8 +52,7 @@ def draw(
 
     Args:
       key: of `jax.random.key`.
-      count: clips, 1 or more. Of 28x28, a clip takes about 0.1 MB while it is drawn, of 224x224
-        about 5 MB.
+      count: clips, 1 or more.
       size: height and width of the fields, px, 28 to 224.
       settings: how much the clips vary.
 
@@ -70,12 +72,15 @@ def draw(
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def _draw(key, ranges, wrong_labels, count: int, size: int) -> Drawn:
-    def one(k):
-        what = plan(jax.random.fold_in(key, k), ranges, wrong_labels)
-        flow, units = render(what, size)
-        return Drawn(flow, what.label.astype(jnp.int32), units)
+    def planned(k):
+        return plan(jax.random.fold_in(key, k), ranges, wrong_labels)
 
-    return jax.vmap(one)(jnp.arange(count))
+    batches = -(-count // _BATCH)
+    plans = jax.vmap(planned)(jnp.arange(batches * _BATCH))
+    # A loop also because XLA would otherwise merge planning with drawing, and compute a plan's
+    # numbers anew for every pixel that they touch: eight times the work on a CPU.
+    flow, units = jax.lax.map(functools.partial(render, size=size), plans, batch_size=_BATCH)
+    return Drawn(flow[:count], plans.label[:count], units[:count])
 
 
 def render(
