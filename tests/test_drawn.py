@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial.transform
 import scipy.stats
 from hypothesis import strategies as st
 from scripts import write_shards
@@ -14,7 +15,7 @@ from flow.clips import CLASSES
 from flow.drawn import HALVES, Settings, draw
 from flow.drawn import plan as plans
 from flow.drawn.__main__ import Sheet
-from flow.drawn.fields import motion, render
+from flow.drawn.fields import _interpolation, _smooth, motion, render
 from flow.drawn.recipes import CHANCES, COMBINATIONS, MOVED
 from flow.drawn.settings import HIGHEST, LOGARITHMIC
 from flow.drawn.units import NUMBERS, UNITS
@@ -48,14 +49,18 @@ def _programs():
     return plan, jax.jit(functools.partial(render, size=28))
 
 
+def _dice():
+    """Dice that all fell on 0: a face of which nothing differs from the table of units."""
+    return {name: jnp.zeros(shape) for name, shape in plans.NORMAL.items()}
+
+
 def _face(**strengths):
     """The motion of half faces on a face as the table of units has it, 112x112."""
     moved = np.zeros((len(NUMBERS), 2), np.float32)
     for half, strength in strengths.items():
         moved[HALVES.index(half) // 2, HALVES.index(half) % 2] = strength
-    dice = {name: jnp.zeros(shape) for name, shape in (plans._NORMAL | plans._UNIFORM).items()}
     values = dict.fromkeys(HIGHEST, jnp.float32(1))
-    pushes = plans.lay(dice, jnp.asarray(moved), jnp.full(2, 0.5), values)
+    pushes = plans.lay(_dice(), jnp.asarray(moved), jnp.full(2, 0.5), values)
     return np.asarray(motion(pushes, 112))
 
 
@@ -280,6 +285,36 @@ def test_thinning_shrinks_weak_motion_more():
     weak = (speed > 0.05) & (speed < 0.3)
     ratio = np.linalg.norm(thin, axis=-1)[weak] / speed[weak]
     assert (ratio <= 1).all() and ratio.mean() < 0.7
+
+
+@pytest.mark.parametrize("name", HIGHEST)
+def test_every_setting_changes_what_is_drawn(name):
+    low, high = getattr(Settings(), name)
+    assert (_draw(**{name: (low, high)})[0] == _draw()[0]).all()
+    assert (_draw(**{name: (0.9 * high, high)})[0] != _draw()[0]).any()
+
+
+def test_a_faces_pushes_are_moved_stretched_and_turned_with_it():
+    strengths = jnp.ones((len(NUMBERS), 2))
+    values = dict.fromkeys(HIGHEST, jnp.float32(0.1))
+    plain = plans.lay(_dice(), strengths, jnp.full(2, 0.5), values)
+    dice = _dice() | {"size": jnp.array([1.0, -1]), "roll": jnp.float32(2)}
+    laid = plans.lay(dice, strengths, jnp.array([0.4, 0.55]), values)
+    size, turn = np.exp([0.1, -0.1]), scipy.spatial.transform.Rotation.from_euler("z", 0.2)
+    turn = turn.as_matrix()[:2, :2]  # clockwise in the image, where y grows downwards
+    wanted = ((np.asarray(plain.middles) - 0.5) * size) @ turn.T + [0.4, 0.55]
+    np.testing.assert_allclose(laid.middles, wanted, atol=1e-6)
+    np.testing.assert_allclose(laid.widths, np.asarray(plain.widths) * size, rtol=1e-5)
+    np.testing.assert_allclose(laid.motions, np.asarray(plain.motions) @ turn.T, atol=1e-6)
+
+
+def test_the_errors_grids_are_interpolated_with_one_variance_everywhere():
+    for nodes in (*plans.ERRORS, *plans.TEXTURES):
+        weights = _interpolation(nodes, 224)
+        np.testing.assert_allclose((weights**2).sum(1), 1, atol=0.01)
+        grid = np.eye(nodes, dtype=np.float32)[..., None]
+        smooth = np.asarray(_smooth(jnp.asarray(grid), 224))[..., 0]
+        np.testing.assert_allclose(smooth, weights @ weights.T, atol=1e-5)
 
 
 def _head(*ways, background):

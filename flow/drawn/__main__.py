@@ -13,6 +13,7 @@ from jaxtyping import Float
 from flow.clips import CLASSES
 from flow.color import flow_to_color
 from flow.drawn.fields import Drawn, draw
+from flow.drawn.settings import Settings
 from flow.drawn.units import BLINK, GAZE, HALVES
 from flow.errors import one_line
 from flow.shards import open_shards
@@ -50,7 +51,8 @@ class Sheet:
                 panel.set_yticks([])
                 panel.spines[:].set_color("0.8")
         figure.suptitle(
-            "Drawn motion, the median taken off; below each its units, blinks and gaze", fontsize=10
+            "Drawn motion less its median: right is red, down yellow, left cyan, up violet",
+            fontsize=10,
         )
         figure.subplots_adjust(0.035, 0.04, 0.995, 1 - 0.3 / figure.get_figheight(), 0.05, 0.2)
         self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -60,8 +62,9 @@ class Sheet:
 
 
 def _drawn(seed: int) -> list[tuple[str, list[np.ndarray], list[str]]]:
-    """A row a class: its name, clips of it, and what moves in each."""
-    drawn = Drawn(*map(np.asarray, draw(jax.random.key(seed), _CANDIDATES, _SIDE)))
+    """A row a class: its name, clips of it, and the units that move most in each."""
+    settings = Settings(wrong_labels=0.0)
+    drawn = Drawn(*map(np.asarray, draw(jax.random.key(seed), _CANDIDATES, _SIDE, settings)))
     rows = []
     for label, name in enumerate(CLASSES):
         chosen = np.flatnonzero(drawn.labels == label)[:_COLUMNS]

@@ -115,7 +115,7 @@ def numbers(settings: Settings) -> tuple[Float[np.ndarray, "R 2"], Float[np.ndar
 
 _UNITS, _PUSHES = len(NUMBERS), len(PUSHES)
 
-_NORMAL: dict[str, tuple[int, ...]] = {
+NORMAL: dict[str, tuple[int, ...]] = {
     "strength": (_UNITS, 1),
     "asymmetry": (_UNITS, 1),
     "stray strength": (_UNITS, 1),
@@ -137,7 +137,7 @@ _NORMAL: dict[str, tuple[int, ...]] = {
     "errors, all": (),
     "unevenness": (5, 5, 1),
 }
-_UNIFORM: dict[str, tuple[int, ...]] = {
+UNIFORM: dict[str, tuple[int, ...]] = {
     "settings": (len(HIGHEST),),
     "class": (),
     "combination": (),
@@ -159,7 +159,7 @@ _UNIFORM: dict[str, tuple[int, ...]] = {
 def _roll(key) -> Dice:
     """All of a clip's random numbers, in two draws: XLA takes half a second to compile a draw."""
     dice = {}
-    for sample, shapes in ((jax.random.normal, _NORMAL), (jax.random.uniform, _UNIFORM)):
+    for sample, shapes in ((jax.random.normal, NORMAL), (jax.random.uniform, UNIFORM)):
         key, own = jax.random.split(key)
         counts = [math.prod(shape) for shape in shapes.values()]
         parts = jnp.split(sample(own, (sum(counts),)), np.cumsum(counts)[:-1])
