@@ -65,8 +65,8 @@ class Plan(NamedTuple):
     thinning: Float[Array, ""]
     """A motion of x expressions becomes one of x to the power of 1 + this."""
     head: Float[Array, " 6"]
-    """The head's motion: right, down; growth and turn, per side of the crop from its middle;
-    yaw and pitch, where the head is deepest."""
+    """The head's motion: right, down; growth and turn, at one side of the crop from its middle;
+    yaw to the right and pitch down, per unit of the ellipsoid's depth."""
     background: Float[Array, ""]
     """How much less than the head the background moves: 1 is not at all."""
     errors: tuple[Float[Array, "n n 2"], ...]
@@ -74,7 +74,7 @@ class Plan(NamedTuple):
     unevenness: Float[Array, "5 5 1"]
     """Logarithm of the error's local size."""
     rim: Float[Array, ""]
-    """How many times more error there is at the rim."""
+    """How many times more error there is halfway up an edge of the crop."""
 
 
 def plan(key: Key[Array, ""], ranges: Float[Array, "R 2"], wrong_labels: Float[Array, ""]) -> Plan:
@@ -184,7 +184,8 @@ def _choose(dice: Dice, wrong_labels):
     """The class, the label and the half faces that the class's combination moves."""
     classes = len(CHANCES)
     drawn = jnp.floor(classes * dice["class"]).astype(jnp.int32)
-    below = jnp.asarray(np.cumsum(CHANCES, 1) / CHANCES.sum(1, keepdims=True))[drawn]
+    below = np.cumsum(CHANCES, 1, dtype=np.float64)
+    below = jnp.asarray((below / below[:, -1:]).astype(np.float32))[drawn]  # ends in 1 exactly
     combination = jnp.sum(below <= dice["combination"])
     other = 1 + jnp.floor((classes - 1) * dice["mistaken for"]).astype(jnp.int32)
     label = (drawn + (dice["mistake"] < wrong_labels) * other) % classes

@@ -5,9 +5,9 @@ grand challenge"): negative is anger, contempt, disgust, fear, repression and sa
 happiness. Which units an emotion has: Ekman, Friesen, Hager, "Facial Action Coding System:
 Investigator's Guide" (2002), and for micro-expressions Davison, Merghani, Yap, "Objective classes
 for micro-facial expression recognition" (2018), who sort CASME II and SAMM by units. Repression,
-which only CASME II has, is 14, 17 and the two with each other or with a smile.
+which only CASME II has, is taken as 14, 17 and the two with each other or with a smile.
 
-The weights are this project's choice: what is usual in the two databases is drawn more often.
+Which combinations are left out, and the weights of the others, are this project's choice.
 """
 
 import numpy as np

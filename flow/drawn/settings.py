@@ -54,7 +54,7 @@ class Settings:
     """How unevenly the skin shows its motion: spread (of the logarithm). 0 to 2."""
     thinning: Range = (0.3, 1.3)
     """How far TV-L1 shrinks weak motion: a motion of x expressions becomes one of x to the
-    power of 1 + e, and e is drawn evenly between 0 and this. 0 to 4."""
+    power of 1 + e, and each clip has its own e between 0 and this. 0 to 4."""
     head: Range = (0.3, 0.8)
     """Median, over the clips, of how far the head moves in each of its six ways, in expressions:
     four standard deviations. 0 to 20."""
@@ -62,7 +62,8 @@ class Settings:
     """Median, over the clips, of the flow's error in expressions, before it is shared out to
     coarse and fine; drawn evenly in its logarithm. 0 to 10."""
     rim: Range = (0.2, 1.2)
-    """How many times more error there is at the crop's rim, at most. 0 to 10."""
+    """How many times more error there is at the crop's rim than in its middle: the highest value,
+    each clip has its own between 0 and this. 0 to 10."""
     wrong_labels: float = 0.05
     """Share of labels that name another class than the drawn one. 0 to 1."""
 
