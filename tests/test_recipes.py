@@ -51,6 +51,15 @@ def test_statistics_of_training_clips_do_not_know_the_held_out_ones(ststnet):
     assert abs(mean[1] - ststnet[0].statistics["training"]["mean"][1]).max() > 1
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_held_out_value_that_is_not_finite_does_not_reach_the_fold(ststnet, value):
+    poisoned = FLOWS.copy()
+    poisoned[HELD_OUT[0], 3, 4] = value
+    again = fit(NETWORKS["ststnet"], poisoned)
+    for before, after in zip(jax.tree.leaves(ststnet), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(before[0], after[0])
+
+
 def test_the_mean_that_ststnet_subtracts_is_that_of_the_stretched_training_clips(ststnet):
     low, high = (f((1, 2), keepdims=True) for f in (FLOWS.min, FLOWS.max))
     stretched = 255 * (FLOWS - low) / (high - low)

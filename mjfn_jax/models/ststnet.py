@@ -37,6 +37,8 @@ class STSTNet(Network):
         self, statistics: Any, inputs: Float[Array, "N 28 28 3"], training: Bool[Array, " N"]
     ) -> Any:
         """With the mean of the fold's training images."""
+        # Not by a share of 0 alone: 0 times NaN is NaN.
+        inputs = jnp.where(training[:, None, None, None], inputs, 0)
         share = training / training.sum()
         mean = (share[:, None, None, None] * 255 * stretch(inputs)).sum(0)
         return {**statistics, "training": {"mean": mean}}
