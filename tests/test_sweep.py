@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tiny import Tiny, three_databases
 
+from flow.disk import manifest
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.folds import Fold, leave_one_subject_out
@@ -524,6 +525,21 @@ def test_a_fold_of_another_run_in_its_place_is_refused(tmp_path, whole, other, d
     out = shutil.copytree(whole[0], tmp_path / "out")
     copied(out / "folds", tmp_path / "other" / "folds" / "samm_6", "samm_6")
     with pytest.raises(InputError, match=rf"samm_6 belongs to another run: {difference}; delete"):
+        run(out)
+
+
+def test_a_fold_and_a_state_of_an_earlier_version_are_named(tmp_path, whole):
+    out = shutil.copytree(whole[0], tmp_path / "out")
+    record = out / "folds" / "samm_6" / "fold.json"
+    kept = json.loads(record.read_text())
+    del kept["fold"], kept["identity"]
+    record.write_text(json.dumps(kept))
+    manifest.write(record.parent)
+    with pytest.raises(InputError, match=r"samm_6: does not say which run it is of.*; delete"):
+        run(out)
+    shutil.rmtree(record.parent)
+    checkpoints.save(out / "state" / "0-5-of-6-abc" / "2", {"loss": np.zeros(6)}, {})
+    with pytest.raises(InputError, match=r"2: without state.json, .*; delete it"):
         run(out)
 
 

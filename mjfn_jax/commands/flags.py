@@ -6,6 +6,7 @@ import pathlib
 from typing import Any, Literal
 
 from flow.errors import InputError
+from flow.progress import bar
 from mjfn_jax import methods, pretrained
 from mjfn_jax.commands import datasets
 from mjfn_jax.data import Dataset
@@ -45,6 +46,14 @@ class Data:
         elif source is None:
             raise InputError("its features are computed from the frames: give their --source")
         return features.open_source(method, clips.keys, dataset, source)
+
+    def featured(self, method: Handcrafted, clips: Dataset) -> tuple[Dataset, features.Source]:
+        """The same clips with what the method takes of them, and the frames that it is made of.
+        Features are kept in --data_dir."""
+        opened = self.on_disk(method, clips)
+        with bar(method.title) as on_progress:
+            cache = self.data_dir / "features"
+            return features.load(method, clips, opened, cache, on_progress), opened
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,10 @@ import tyro
 
 from flow.disk.lock import hold
 from flow.errors import InputError
-from flow.progress import bar
 from mjfn_jax.commands.console import not_finite, progress_bar
 from mjfn_jax.commands.flags import Sharing, Training
 from mjfn_jax.folds import choose, leave_one_subject_out
-from mjfn_jax.handcrafted import Handcrafted, features
+from mjfn_jax.handcrafted import Handcrafted
 from mjfn_jax.runs import loso, results
 from mjfn_jax.scores.parts import table
 
@@ -37,11 +36,7 @@ class Loso(Training):
         method, trained = self.learner(), self.trained() | self._options()
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-{self.method}"
         if isinstance(method, Handcrafted):
-            images = self.clips()
-            opened = self.on_disk(method, images)
-            with bar(method.title) as on_progress:
-                cache = self.data_dir / "features"
-                clips = features.load(method, images, opened, cache, on_progress)
+            clips, _ = self.featured(method, self.clips())
         else:
             clips = self.clips(method.takes)
         every_fold, held_out = leave_one_subject_out(clips.databases, clips.subjects)

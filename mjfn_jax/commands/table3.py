@@ -13,13 +13,12 @@ import tyro
 from flow.disk import kept
 from flow.disk.lock import hold
 from flow.errors import InputError
-from flow.progress import bar
 from mjfn_jax import methods, pretrained
 from mjfn_jax.commands.console import progress_bar
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.data import Dataset
 from mjfn_jax.folds import choose, leave_one_subject_out
-from mjfn_jax.handcrafted import Handcrafted, features, timing
+from mjfn_jax.handcrafted import Handcrafted, timing
 from mjfn_jax.precision import Precision
 from mjfn_jax.report import tables
 from mjfn_jax.runs import trials
@@ -194,11 +193,7 @@ def _learned(name, method, flags, load, folds, held_out, out, weights) -> dict[s
 
 def _handcrafted(name, method, flags, load, folds, held_out, out, _) -> dict[str, Any]:
     """The row of features and an SVM. It has no seed: it gives the same each time."""
-    images = load("image")
-    opened = flags.on_disk(method, images)
-    with bar(method.title) as on_progress:
-        cache = flags.data_dir / "features"
-        clips = features.load(method, images, opened, cache, on_progress)
+    clips, opened = flags.featured(method, load("image"))
     with progress_bar(len(folds), "fold") as on_fold:
         done = trials.run(
             name, method, clips, flags.dataset, folds, held_out, out, on_epoch=on_fold

@@ -104,9 +104,13 @@ def _read(folder, template):
         return ocp.load(folder.absolute(), empty)
 
 
-def check(folder: str | os.PathLike[str], cure: str = _CURE) -> None:
-    """Compare a checkpoint with its manifest; an `InputError` names what is missing or altered."""
-    manifest.check(folder, cure)
+def check(folder: str | os.PathLike[str], cure: str = _CURE) -> list[str]:
+    """Compare a checkpoint with its manifest; an `InputError` names what is missing or altered.
+
+    Returns:
+      The relative paths of the files that were checked.
+    """
+    return manifest.check(folder, cure)
 
 
 def config_of(folder: str | os.PathLike[str]) -> dict[str, Any]:

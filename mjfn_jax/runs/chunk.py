@@ -208,7 +208,10 @@ def saved_states(
             if _is_of_others(folder, wanted):
                 break
             try:
-                checkpoints.check(folder)
+                if _RECORD not in checkpoints.check(folder):
+                    raise InputError(
+                        f"{folder}: without {_RECORD}, as an earlier version's; delete it"
+                    )
                 record = json.loads((folder / _RECORD).read_bytes())
             except InputError as error:
                 damaged = damaged or error

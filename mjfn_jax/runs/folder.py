@@ -151,6 +151,10 @@ def read(task: Task, oracle: bool = False) -> FoldResult | None:
     if _RECORD not in manifest.check(folder, _CURE):
         raise InputError(f"{folder / _RECORD}: not in the manifest; {_CURE}")
     record = json.loads((folder / _RECORD).read_bytes())
+    if "fold" not in record or "identity" not in record:
+        raise InputError(
+            f"{folder}: does not say which run it is of, as an earlier version's; {_CURE}"
+        )
     if record["fold"] != task.fold.name:
         raise InputError(f"{folder}: holds fold {record['fold']}, not {task.fold.name}; {_CURE}")
     check_same(of_fold(task.identity), record["identity"], str(folder), _CURE)

@@ -106,6 +106,17 @@ def data(clips: Dataset, dataset: str, takes: str) -> Identity:
     )
 
 
+def of_trial(run: Identity, seed: int, learning_rate: float) -> Identity:
+    """The same run of a network with another seed and learning rate.
+
+    Raises:
+      InputError: a seed or a learning rate that cannot be.
+    """
+    check_trial(seed, learning_rate)
+    recipe = {**run["recipe"], "learning_rate": float(learning_rate), "seed": seed}
+    return {**run, "recipe": recipe}
+
+
 def of_fold(run: Identity) -> Identity:
     """What one fold of a run depends on: all but which other folds there are."""
     protocol = {key: value for key, value in run["protocol"].items() if key != "held_out"}

@@ -62,9 +62,7 @@ def run(
     """
     protocol = {"split": split, "held_out": [fold.name for fold in folds]}
     digest, start_from = weights or (None, None)
-    about = identity(
-        name, method, clips, dataset, protocol, recipe, seed, learning_rate, digest
-    )  # fmt: skip
+    about = identity(name, method, clips, dataset, protocol, recipe, seed, learning_rate, digest)
     folder.claim(out, about)
     tasks = [Task(fold, out, about, seed, learning_rate) for fold in folds]
     if isinstance(method, Network):

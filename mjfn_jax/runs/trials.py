@@ -21,7 +21,7 @@ from mjfn_jax.method import Method
 from mjfn_jax.models.network import Network
 from mjfn_jax.runs.chunk import OnEpoch, silent
 from mjfn_jax.runs.folder import FoldResult, Task, claim
-from mjfn_jax.runs.identity import Identity, digest, identity, of_fold, of_row
+from mjfn_jax.runs.identity import Identity, digest, identity, of_fold, of_row, of_trial
 from mjfn_jax.runs.loso import SPLIT, predict
 from mjfn_jax.train import Recipe
 
@@ -70,10 +70,9 @@ def run(
     pretrained, start_from = weights or (None, None)
     home = out / name
     started = []
+    one = identity(name, method, clips, dataset, protocol, recipe, pretrained=pretrained)
     for seed, rate in trials:
-        about = identity(
-            name, method, clips, dataset, protocol, recipe, seed, rate, pretrained
-        )  # fmt: skip
+        about = one if recipe is None else of_trial(one, seed, rate)
         folder = home / digest(of_row(about))[:12] / f"seed{seed}"
         claim(folder, of_fold(about))
         started.append(Trial(seed, rate, about, folder, []))
