@@ -26,6 +26,7 @@ _APEX = jax.ShapeDtypeStruct((1, 224, 224, 1), jnp.uint8)
 KINDS = {
     "image": Kind(jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.uint8), "flow_images"),
     "uv_strain": Kind(jax.ShapeDtypeStruct((1, 28, 28, 3), jnp.float32), "flow_images"),
+    "face_flow": Kind(jax.ShapeDtypeStruct((1, 28, 28, 2), jnp.float32), "flow_images"),
     "apex": Kind(_APEX, "frames"),
     "apex_motion": Kind((_APEX, jax.ShapeDtypeStruct((1, 64, 128), jnp.float32)), "frames"),
     "frames": Kind(jax.ShapeDtypeStruct((1, 5, 224, 224, 3), jnp.uint8), "frames"),
@@ -34,6 +35,7 @@ KINDS = {
 
 image: the colour image of the flow, 0 to 255.
 uv_strain: u, v (px) and optical strain (px per px), `flow.strain.uv_strain`.
+face_flow: u and v, px, on the crop of `flow.drawn`: eyes at x .22 and .78, y .25, mouth at y .66.
 apex: the grey apex frame, 0 to 255.
 apex_motion: the same, and the motion around it, see `mjfn_jax.models.atnet.ATNet`.
 frames: the apex frame in colour, 0 to 255, between its four neighbours.

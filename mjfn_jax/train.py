@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer, Key, PyTree, Shaped
 from flow.errors import InputError
 from mjfn_jax import layers, precision
 from mjfn_jax.inputs import KINDS
-from mjfn_jax.models.network import Network
+from mjfn_jax.models.network import Network, Truth
 from mjfn_jax.precision import Precision
 
 
@@ -87,6 +87,8 @@ class Clips(NamedTuple):
     """What the method takes of a clip."""
     labels: Int[Array, " N"]
     databases: Int[Array, " N"]
+    units: Float[Array, "N 36"] | None = None
+    """Of drawn clips, as in `mjfn_jax.models.network.Truth`."""
 
 
 class State(NamedTuple):
@@ -270,6 +272,8 @@ def _train_step(method, exactness, learning_rate, steps, key, clips, epoch):
         step_key = jax.random.fold_in(key, number)
         augment_key = jax.random.fold_in(step_key, 0)
         inputs = method.augment(augment_key, jax.tree.map(lambda part: part[batch], clips.inputs))
+        known = Truth(clips.labels, clips.databases, clips.units)
+        truth = jax.tree.map(lambda part: part[batch], known)
         options = method.options(epoch * steps + number)
 
         def loss_of(params):
@@ -283,8 +287,8 @@ def _train_step(method, exactness, learning_rate, steps, key, clips, epoch):
                 mutable=list(state.statistics),
                 **options,
             )
-            losses = method.losses(outputs, clips.labels[batch], clips.databases[batch])
-            hits = method.log_probabilities(outputs).argmax(-1) == clips.labels[batch]
+            losses = method.losses(outputs, truth)
+            hits = method.log_probabilities(outputs).argmax(-1) == truth.labels
             loss = (weight * losses).sum() / jnp.maximum(count, 1)
             return loss, ((weight * hits).sum(), dict(statistics))
 

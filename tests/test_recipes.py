@@ -13,6 +13,7 @@ from tiny import Tiny
 from mjfn_jax import train
 from mjfn_jax.layers import Conv
 from mjfn_jax.models import NETWORKS, Network, emr
+from mjfn_jax.models.network import Truth
 from mjfn_jax.train import Recipe
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -105,9 +106,10 @@ def test_a_methods_own_losses_inputs_and_rates_are_used():
         def augment(self, key, inputs):
             return jnp.zeros_like(inputs)
 
-        def losses(self, outputs, labels, databases):
-            assert databases.shape == labels.shape
-            return 7 + super().losses(outputs, labels, databases)
+        def losses(self, outputs, truth):
+            assert truth.databases.shape == truth.labels.shape
+            assert truth.units is None  # of recorded clips nobody knows them
+            return 7 + super().losses(outputs, truth)
 
         def optimizer(self, learning_rate, steps):
             return optax.sgd(0 * learning_rate)
@@ -221,8 +223,8 @@ def test_neural_recognizers_reversal_grows_with_the_steps():
     assert float(method.options(jnp.asarray(10_000))["reversal"]) > 0.99
     outputs = emr.Outputs(*(jnp.asarray([[2.0, 1.0, 0.0]]) for _ in range(4)))
     losses = jax.jit(method.losses)
-    one = losses(outputs, jnp.asarray([0]), jnp.asarray([0]))
-    other = losses(outputs, jnp.asarray([0]), jnp.asarray([2]))
+    one = losses(outputs, Truth(jnp.asarray([0]), jnp.asarray([0])))
+    other = losses(outputs, Truth(jnp.asarray([0]), jnp.asarray([2])))
     assert float(other[0] - one[0]) == pytest.approx(2, abs=1e-5)
 
 

@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, Num
 
 from mjfn_jax.layers import Conv
-from mjfn_jax.models.network import Network
+from mjfn_jax.models.network import Network, Truth
 from mjfn_jax.models.resnet import ResNet18
 
 
@@ -40,10 +40,8 @@ class CapsuleNet(Network):
         """Adam; the rate is multiplied by .9 after each epoch of five frames a clip."""
         return optax.adam(lambda step: learning_rate * 0.9 ** (step // (5 * steps)))
 
-    def losses(
-        self, outputs: Float[Array, "B K"], labels: Int[Array, " B"], databases: Int[Array, " B"]
-    ) -> Float[Array, " B"]:
-        return margin_loss(outputs, labels)
+    def losses(self, outputs: Float[Array, "B K"], truth: Truth) -> Float[Array, " B"]:
+        return margin_loss(outputs, truth.labels)
 
     def log_probabilities(self, outputs: Float[Array, "B K"]) -> Float[Array, "B K"]:
         """The lengths, divided by their sum."""

@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array, Float, Int, Num
 
 from flow.catalogue import DATABASES
-from mjfn_jax.models.network import Network
+from mjfn_jax.models.network import Network, Truth
 from mjfn_jax.models.resnet import ResNet18
 
 
@@ -76,10 +76,8 @@ class NeuralRecognizer(Network):
 
         return optax.chain(optax.clip_by_global_norm(1.0), optax.multi_transform(parts, part_of))
 
-    def losses(
-        self, outputs: Outputs, labels: Int[Array, " B"], databases: Int[Array, " B"]
-    ) -> Float[Array, " B"]:
-        return loss(outputs, labels, databases)
+    def losses(self, outputs: Outputs, truth: Truth) -> Float[Array, " B"]:
+        return loss(outputs, truth.labels, truth.databases)
 
     def log_probabilities(self, outputs: Outputs) -> Float[Array, "B K"]:
         return nn.log_softmax(outputs.joint.astype(jnp.float32))

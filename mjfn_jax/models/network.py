@@ -1,6 +1,6 @@
 """What training asks of a network. A network is one file here and one line in `__init__.py`."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,6 +8,17 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from mjfn_jax.method import Method
+
+
+class Truth(NamedTuple):
+    """What is known of some clips."""
+
+    labels: Int[Array, " B"]
+    """Indices into `flow.clips.CLASSES`."""
+    databases: Int[Array, " B"]
+    """The databases' domains in the catalogue, −1 for one that is not there."""
+    units: Float[Array, "B 36"] | None = None
+    """Of drawn clips the motion of half faces, see `flow.drawn.fields.Drawn`."""
 
 
 class Network(Method, nn.Module):
@@ -42,12 +53,10 @@ class Network(Method, nn.Module):
         """What makes updates out of gradients; `steps` is the number of steps an epoch."""
         return optax.adam(learning_rate)
 
-    def losses(
-        self, outputs: Any, labels: Int[Array, " B"], databases: Int[Array, " B"]
-    ) -> Float[Array, " B"]:
+    def losses(self, outputs: Any, truth: Truth) -> Float[Array, " B"]:
         """The loss of each clip, nats."""
         return optax.softmax_cross_entropy_with_integer_labels(
-            self.log_probabilities(outputs), labels
+            self.log_probabilities(outputs), truth.labels
         )
 
     def log_probabilities(self, outputs: Any) -> Float[Array, "B K"]:
