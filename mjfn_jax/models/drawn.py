@@ -18,6 +18,8 @@ class Outputs(NamedTuple):
     logits: Float[Array, "B K"]
     units: Float[Array, "B 36"]
     """The motion of half faces, in the order of `flow.drawn.HALVES`, parts of `scale`."""
+    features: Float[Array, "B C"]
+    """The last hidden layer."""
     scale: Float[Array, " B"]
     """The flow's largest deviation from its median, px."""
 
@@ -79,10 +81,10 @@ class DrawnNet(Network):
         x = nn.relu(Conv(self.filters[1], 3, stride=2, name="conv2")(x))
         x = x.reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(self.features, kernel_init=nn.initializers.he_normal(), name="fc")(x))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        logits = nn.Dense(self.num_classes, name="classes")(x)
-        units = nn.Dense(len(HALVES), name="units")(x)
-        return Outputs(logits, units, scale)
+        seen = nn.Dropout(self.dropout, deterministic=not train)(x)
+        logits = nn.Dense(self.num_classes, name="classes")(seen)
+        units = nn.Dense(len(HALVES), name="units")(seen)
+        return Outputs(logits, units, x, scale)
 
 
 def centred(flows: Float[Array, "B H W 2"]) -> tuple[Float[Array, "B H W 2"], Float[Array, " B"]]:

@@ -1,0 +1,66 @@
+"""The recogniser's weights, as a file: arrays, and what is known of them.
+
+    drawn.safetensors   each variable of the networks, their number leading
+    drawn.json          its SHA-256, the seeds, how it was made and calibrated
+
+Both are data of the package. `experiments/pretrain.py` makes them again.
+"""
+
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+from flax import traverse_util
+
+from flow.disk import kept
+from flow.errors import InputError
+from mjfn_jax import train
+from mjfn_jax.models.drawn import DrawnNet
+
+SHIPPED = pathlib.Path(__file__).parent / "weights"
+"""The folder of the published weights."""
+
+_ARRAYS, _RECORD = "drawn.safetensors", "drawn.json"
+
+
+def write(folder: pathlib.Path, variables: Any, record: dict[str, Any]) -> None:
+    """Write the networks' variables, S leading, and what is known of them.
+
+    Args:
+      folder: made where it is not there; earlier files are replaced.
+      variables: of `DrawnNet`, as :func:`mjfn_jax.drawn.pretrain.pretrain` returns them.
+      record: what JSON can hold. The file's SHA-256 is added.
+    """
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    content = safetensors.numpy.save({name: np.ascontiguousarray(flat[name]) for name in flat})
+    record = {"sha256": hashlib.sha256(content).hexdigest(), **record}
+    folder.mkdir(parents=True, exist_ok=True)
+    kept.write(folder / _ARRAYS, content)
+    kept.write(folder / _RECORD, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def read(folder: pathlib.Path = SHIPPED) -> tuple[Any, dict[str, Any]]:
+    """The variables, S leading, and the record, after the file is compared with its SHA-256.
+
+    Raises:
+      InputError: a file is missing, unreadable, altered or of another network.
+    """
+    cure = "install the package again, or make them again by experiments/pretrain.py"
+    try:
+        record = json.loads((folder / _RECORD).read_bytes())
+        content = (folder / _ARRAYS).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: no weights that can be read ({error}): {cure}") from None
+    if hashlib.sha256(content).hexdigest() != record.get("sha256"):
+        raise InputError(f"{folder / _ARRAYS}: altered, by its SHA-256: {cure}")
+    variables = traverse_util.unflatten_dict(safetensors.numpy.load(content), sep="/")
+    method = DrawnNet().configured(**record["settings"])
+    shapes = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
+    there = jax.tree.map(lambda leaf: leaf.shape[1:], variables)
+    if there != jax.tree.map(lambda leaf: leaf.shape, shapes):
+        raise InputError(f"{folder / _ARRAYS}: weights of another network: {cure}")
+    return variables, record
