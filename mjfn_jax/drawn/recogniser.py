@@ -109,7 +109,7 @@ def _batches(faces: Float32[np.ndarray, "N 28 28 2"]) -> Iterator[np.ndarray]:
 
 def mirrored(faces: Float[Array, "N 28 28 2"]) -> Float[Array, "N 28 28 2"]:
     """The flow of the mirror image."""
-    return faces[:, :, ::-1] * jnp.array([-1, 1], jnp.float32)
+    return faces[:, :, ::-1] * jnp.array([-1, 1], jnp.float32)[None, None, None]
 
 
 @functools.cache
