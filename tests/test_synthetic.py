@@ -208,7 +208,7 @@ def test_a_frames_source_is_the_inverse_of_the_true_motion(units, amplitude, dri
 @pytest.mark.parametrize("database", ["smic", "casme2", "samm"])
 def test_the_saved_motion_takes_the_onset_to_the_apex(database):
     plan = _still(_plans(database, "mini")[1], ("6", "12", "1", "2"), 3.0)
-    take = motion.play(plan, 0, 0.0, (plan.onset, plan.apex))
+    take = motion.play(plan, 0, motion.Disturbances(), (plan.onset, plan.apex))
     onset, apex = (np.float32(motion.crop(f, database)) for f in take.frames)
     if onset.ndim == 3:
         onset, apex = onset.mean(-1), apex.mean(-1)
@@ -237,14 +237,16 @@ def test_the_apex_is_the_peak_and_the_onset_is_still():
 
 def test_a_frame_is_the_same_whichever_others_are_rendered():
     plan = _plans("smic", "mini")[0]
-    alone = motion.play(plan, 0, 1.0, (plan.apex,)).frames[0]
-    among = motion.play(plan, 0, 1.0, (plan.onset, plan.apex)).frames[1]
+    alone = motion.play(plan, 0, motion.Disturbances.of(1.0), (plan.apex,)).frames[0]
+    among = motion.play(plan, 0, motion.Disturbances.of(1.0), (plan.onset, plan.apex)).frames[1]
     np.testing.assert_array_equal(alone, among)
 
 
 def test_every_frame_has_its_own_noise():
     plan = _plans("smic", "mini")[0]
-    first, second = motion.play(plan, 0, 1.0, (plan.onset, plan.onset + 1)).frames
+    first, second = motion.play(
+        plan, 0, motion.Disturbances.of(1.0), (plan.onset, plan.onset + 1)
+    ).frames
     change = second.astype(np.float32) - first
     change -= cv2.GaussianBlur(change, (0, 0), 3)  # flicker is smooth
     assert change.std() > 1.8  # 1.6 times the square root of 2 is 2.3
@@ -275,7 +277,9 @@ def test_faces_of_subjects_differ_and_closed_eyes_change_the_eyes_only():
 
 def test_a_face_detector_trained_on_photographs_sees_a_stand_in():
     plan = _plans("samm", "mini")[0]
-    left, top, width, height = faces.find_face(motion.play(plan, 0, 1.0, [plan.onset]).frames[0])
+    left, top, width, height = faces.find_face(
+        motion.play(plan, 0, motion.Disturbances.of(1.0), [plan.onset]).frames[0]
+    )
     true_left, true_top, true_width, true_height = motion.CAMERAS["samm"].face
     wide = min(left + width, true_left + true_width) - max(left, true_left)
     high = min(top + height, true_top + true_height) - max(top, true_top)
