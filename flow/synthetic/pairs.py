@@ -37,6 +37,27 @@ class Pairs:
     """Indices into `flow.clips.CLASSES`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """How clips are shown. By default as they are: the faces are those that are cut from the
+    frames of a rendered tree, SAMM's by their true box."""
+
+    disturbances: Disturbances
+    """See :func:`flow.synthetic.motion.play`."""
+    amplitude: int | float | None = None
+    """Every clip's largest displacement at the apex, px of a 280×340 face; the plan's own if
+    None."""
+    frame_rate: int | float | None = None
+    """Of a slower camera, frames a second, that looks at the clip from a random moment on: its
+    frame nearest to the true apex is taken, and no moment outside the clip. The onset stays the
+    true one, and a frame takes no time. At the true apex if None."""
+    face_width: int | None = None
+    """Px that the face is reduced to before it is cut; a smaller face stays as it is."""
+    jpeg: int | None = None
+    """Quality of the frames of all databases, 1 to 100; if None it is 92 for CASME II and SAMM,
+    and SMIC has no loss."""
+
+
 def choose(plans: Sequence[Plan], per_class: int, seed: int) -> list[Plan]:
     """Choose as many clips of each class, as evenly over the databases as they have them.
 
@@ -77,77 +98,74 @@ def pairs(
     plans: Sequence[Plan],
     seed: int,
     disturbances: Disturbances,
-    *,
-    amplitude: int | float | None = None,
-    frame_rate: int | float | None = None,
-    face_width: int | None = None,
-    jpeg: int | None = None,
     processes: int | None = None,
+    **options: int | float | None,
 ) -> Pairs:
-    """Render the onset's and the apex's face of some clips.
+    """The pairs of one scene.
 
-    Without options the faces are those that are cut from the frames of a rendered tree, SAMM's
-    by their true box.
+    Args:
+      plans: as :func:`shoot`.
+      seed: as :func:`shoot`.
+      disturbances: of the scene.
+      processes: as :func:`shoot`.
+      **options: the other fields of :class:`Scene`.
+
+    Raises:
+      ValueError: as :func:`shoot`.
+    """
+    (found,) = shoot(plans, seed, [Scene(disturbances, **options)], processes)
+    return found
+
+
+def shoot(
+    plans: Sequence[Plan], seed: int, scenes: Sequence[Scene], processes: int | None = None
+) -> list[Pairs]:
+    """Render the onset's and the apex's face of some clips in each of some scenes.
+
+    A face is painted once for all scenes, and painting takes most of the time.
 
     Args:
       plans: clips with a label; those of a subject beside each other are rendered sooner.
       seed: that of the plans.
-      disturbances: see :func:`flow.synthetic.motion.play`.
-      amplitude: every clip's largest displacement at the apex, px of a 280×340 face; the plan's
-        own if None.
-      frame_rate: of a slower camera, frames a second, that looks at the clip from a random moment
-        on: its frame nearest to the true apex is taken, and no moment outside the clip. The
-        onset stays the true one, and a frame takes no time. At the true apex if None.
-      face_width: px that the face is reduced to before it is cut; a smaller face stays as it is.
-      jpeg: quality of the frames of all databases, 1 to 100, 92 for CASME II and SAMM and without
-        loss for SMIC if None.
+      scenes: how the clips are shown.
       processes: how many to use; one a core if None.
 
     Raises:
       ValueError: no plan, or one without a label.
     """
+    plans, scenes = list(plans), list(scenes)
     if not plans or any(plan.label is None for plan in plans):
         raise ValueError("pairs are of one clip or more, and of clips with a label")
-    plans = list(plans)
-    task = functools.partial(
-        _some,
-        seed=seed,
-        disturbances=disturbances,
-        amplitude=amplitude,
-        frame_rate=frame_rate,
-        face_width=face_width,
-        jpeg=jpeg,
-    )
-    faces = [pair for some in crew.share(task, plans, processes) for pair in some]
-    onsets, apexes = zip(*faces, strict=True)
-    return Pairs(
-        np.stack(onsets),
-        np.stack(apexes),
-        np.stack([_points(plan, seed) for plan in plans]),
-        np.asarray([plan.label for plan in plans]),
-    )
+    task = functools.partial(_some, seed=seed, scenes=scenes)
+    faces = [of_clip for some in crew.share(task, plans, processes) for of_clip in some]
+    points = np.stack([_points(plan, seed) for plan in plans])
+    labels = np.asarray([plan.label for plan in plans])
+    return [
+        Pairs(
+            np.stack([of_clip[n][0] for of_clip in faces]),
+            np.stack([of_clip[n][1] for of_clip in faces]),
+            points,
+            labels,
+        )
+        for n in range(len(scenes))
+    ]
 
 
-def _some(
-    plans: list[Plan],
-    seed: int,
-    disturbances: Disturbances,
-    amplitude: int | float | None,
-    frame_rate: int | float | None,
-    face_width: int | None,
-    jpeg: int | None,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The two faces of each clip."""
-    done = []
-    for plan in plans:
-        if amplitude is not None:
-            performance = dataclasses.replace(plan.performance, amplitude=amplitude)
-            plan = dataclasses.replace(plan, performance=performance)
-        apex = plan.apex if frame_rate is None else _seen(plan, seed, frame_rate)
-        take = motion.play(plan, seed, disturbances, (plan.onset, apex))
-        onset, apex = (_face(plan, frame, face_width, jpeg) for frame in take.frames)
-        done.append((onset, apex))
-    return done
+_Faces = tuple[UInt8[np.ndarray, "224 224"], UInt8[np.ndarray, "224 224"]]
+
+
+def _some(plans: list[Plan], seed: int, scenes: list[Scene]) -> list[list[_Faces]]:
+    """The two faces of each clip in each scene."""
+    return [[_pair(plan, seed, scene) for scene in scenes] for plan in plans]
+
+
+def _pair(plan: Plan, seed: int, scene: Scene) -> _Faces:
+    if scene.amplitude is not None:
+        performance = dataclasses.replace(plan.performance, amplitude=scene.amplitude)
+        plan = dataclasses.replace(plan, performance=performance)
+    apex = plan.apex if scene.frame_rate is None else _seen(plan, seed, scene.frame_rate)
+    onset, apex = motion.play(plan, seed, scene.disturbances, (plan.onset, apex)).frames
+    return _face(plan, onset, scene), _face(plan, apex, scene)
 
 
 def _seen(plan: Plan, seed: int, frame_rate: int | float) -> float:
@@ -158,22 +176,22 @@ def _seen(plan: Plan, seed: int, frame_rate: int | float) -> float:
 
 
 def _face(
-    plan: Plan, frame: np.ndarray, face_width: int | None, jpeg: int | None
+    plan: Plan, frame: UInt8[np.ndarray, "H W *channels"], scene: Scene
 ) -> UInt8[np.ndarray, "224 224"]:
     """The face of a frame, by way of its file."""
     box = CAMERAS[plan.database].face if plan.database == "samm" else None
-    if face_width is not None:
+    if scene.face_width is not None:
         frame, box = motion.crop(frame, plan.database), None
         height, width = frame.shape[:2]
-        if face_width < width:
-            size = face_width, round(face_width * height / width)
+        if scene.face_width < width:
+            size = scene.face_width, round(scene.face_width * height / width)
             frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
     path = pathlib.Path(trees.frame_name(plan, plan.onset))
-    if jpeg is None:
+    if scene.jpeg is None:
         content = trees.encode(path, frame)
     else:
         path = path.with_suffix(".jpg")
-        content = trees.encode(path, frame, jpeg)
+        content = trees.encode(path, frame, scene.jpeg)
     return frames.cut(frames.read_grey(path, content), box, path)
 
 
