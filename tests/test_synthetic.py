@@ -270,6 +270,12 @@ def test_difficulty_scales_drift_blinks_flicker_and_noise_alike():
     assert not any(given[name] for name in ("yaw_pitch", "closing", "gaze"))
 
 
+@pytest.mark.parametrize(("name", "factor"), [("drift", -1.0), ("closing", 1.5)])
+def test_a_disturbance_out_of_range_is_named(name, factor):
+    with pytest.raises(ValueError, match=f"{name} is {factor}"):
+        motion.Disturbances(**{name: factor})
+
+
 @pytest.mark.parametrize("name", ["drift", "yaw_pitch", "closing", "gaze", "flicker"])
 def test_a_single_disturbance_changes_the_apex(name):
     plan = _plans("smic", "mini")[0]

@@ -103,12 +103,12 @@ class Robustness:
         plans = cast("full", self.seed, 1.0)
         stage = Stage(choose(plans, self.per_class, self.seed), self.seed, self.cache)
         base = Scene(Disturbances.of(self.difficulty))
-        (undisturbed,) = stage.fields([base])
         curves = {}
         with bar("clips and levels") as on_progress:
             total = len(stage.plans) * sum(len(FACTORS[name].levels) for name in self.factors)
             done = 0
             on_progress(done, total)
+            (undisturbed,) = stage.fields([base])
             for name in self.factors:
                 factor = FACTORS[name]
                 if name in CROPPED:

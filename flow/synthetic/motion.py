@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -55,14 +56,18 @@ _MARGIN = 12  # painted beyond the frame, so that drift never shows an edge
 class Disturbances:
     """What moves or flickers beside the expression. Each is a factor: 0 has none of it, 1 a
     realistic amount, more has more; each has random numbers of its own, so that one of them can
-    be changed alone."""
+    be changed alone.
+
+    Raises:
+      ValueError: a factor is negative, or `closing` is more than 1.
+    """
 
     drift: float = 0.0
     """Of the head in the image plane since the onset: shift, turn and growth. At 1 and after
-    0.2 s about 0.5 px of a 280×340 face."""
+    0.2 s about 0.5 px of a 280×340 face each way; SMIC's registration leaves 0.15 of it."""
     yaw_pitch: float = 0.0
-    """Of the head's turn about its upright and its level axis: at 1 and after 0.2 s about 0.5°
-    each, 0.8 px at the middle of a 280×340 face."""
+    """Of the head's turn about its upright and its level axis: at 1 and after 0.2 s about 0.4°
+    each, 0.7 px at the middle of a 280×340 face."""
     blink: float = 0.0
     """Of the chance that a clip holds a blink, or part of one, at any time: 0.18 at 1."""
     closing: float = 0.0
@@ -74,6 +79,11 @@ class Disturbances:
     """Of the lamps: 1 % of all grey levels, and half as much from side to side."""
     noise: float = 0.0
     """Of the camera, new in each frame: 1.6 grey levels at 1."""
+
+    def __post_init__(self):
+        for name, factor in dataclasses.asdict(self).items():
+            if not 0 <= factor <= (1 if name == "closing" else math.inf):
+                raise ValueError(f"{name} is {factor}: it must be 0 or more, and closing at most 1")
 
     @classmethod
     def of(cls, difficulty: float) -> "Disturbances":
