@@ -7,6 +7,9 @@ It is judged on the faces of the stand-ins (`flow.synthetic`), whose motion TV-L
 flow field is registered by the true points. Errors of the crop are errors of these points. The
 same clips are seen at every level. A folder that is given as `--cache` keeps the flow fields, so
 that another recogniser is judged in seconds.
+
+Two cores of an AMD EPYC, shared with other work all the while (load 12 to 16): 5 to 6 minutes a
+factor that is rendered, with 120 clips; 30 levels out of the cache 12 s. Scores: not yet measured.
 """
 
 import dataclasses
