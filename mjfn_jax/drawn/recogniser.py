@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32
+from jaxtyping import Bool, Float32
 
 from flow.drawn import HALVES
 from mjfn_jax import layers, precision
 from mjfn_jax.drawn import weights
 from mjfn_jax.drawn.calibration import Calibration
 from mjfn_jax.drawn.flows import checked
+from mjfn_jax.drawn.mirror import mirrored
 from mjfn_jax.models.drawn import DrawnNet
 
 _BATCH = 256
@@ -94,11 +95,6 @@ def _batches(faces: Float32[np.ndarray, "N 28 28 2"]) -> Iterator[np.ndarray]:
         yield np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
 
 
-def mirrored(faces: Float[Array, "N 28 28 2"]) -> Float[Array, "N 28 28 2"]:
-    """The flow of the mirror image."""
-    return faces[:, :, ::-1] * jnp.array([-1, 1], jnp.float32)
-
-
 @functools.cache
 def _compiled(method: DrawnNet):
     # Of the mirror image, the two halves of a unit change places.
@@ -133,5 +129,7 @@ def load(folder: pathlib.Path = weights.SHIPPED) -> Recogniser:
     """
     variables, record = weights.read(folder)
     method = DrawnNet().configured(**record["settings"])
-    calibration = Calibration(**record["calibration"])
+    calibration = Calibration(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in record["calibration"].items()}
+    )
     return Recogniser(method, variables, calibration, record["sha256"])
