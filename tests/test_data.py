@@ -27,6 +27,7 @@ def records(database):
         yield {
             "image": image_of(database, clip),
             "flow": np.zeros((224, 224, 2), np.float32),
+            "points": np.zeros((5, 2), np.float32),
             "label": label,
             "database": database,
             "subject": subject,

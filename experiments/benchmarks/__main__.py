@@ -6,6 +6,7 @@
     python -m experiments.benchmarks train --quick
     python -m experiments.benchmarks table
     python -m experiments.benchmarks flow --quick
+    python -m experiments.benchmarks points
 
 Each prints one JSON object, or writes it to `--json=FILE`. The figures in docs/measurements.md were
 made with it.
@@ -25,6 +26,7 @@ import tyro
 
 from experiments.benchmarks.flow import Flow
 from experiments.benchmarks.layers import Layers
+from experiments.benchmarks.points import Points
 from experiments.benchmarks.table import Table
 from experiments.benchmarks.train import Train
 from flow import footage
@@ -105,6 +107,7 @@ def main() -> None:
         "table": Table,
         "train": Train,
         "flow": Flow,
+        "points": Points,
     }
     command = tyro.extras.subcommand_cli_from_dict(
         commands, description=__doc__, use_underscores=True
