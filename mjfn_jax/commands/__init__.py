@@ -19,6 +19,10 @@ COMMANDS = {
     "table3": ("mjfn_jax.commands.table3:Table3", "every method under one protocol (Table 3)"),
     "ablation": ("mjfn_jax.commands.ablation:Ablation", "what each part of MJFN brings (Fig. 5)"),
     "train": ("mjfn_jax.commands.train:Train", "one network on all subjects, to hand over"),
+    "pretrain": (
+        "mjfn_jax.commands.pretrain:Pretrain",
+        "the recogniser of drawn motion, out of nothing",
+    ),
     "score": ("mjfn_jax.commands.score:Score", "score a prediction log of any method"),
     "report": ("mjfn_jax.commands.report:Report", "one page of finished runs"),
 }
