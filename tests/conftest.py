@@ -40,10 +40,10 @@ def drawn_weights(tmp_path_factory):
 
     folder, method = tmp_path_factory.mktemp("weights"), DrawnNet()
     runs = train.runs_of(np.zeros(2, int))._replace(seeds=np.arange(2, dtype=np.uint32))
-    calibration = {"temperature": 1.0, "threshold": 0.5}
+    calibration = {"temperature": 1.0}
     calibration |= {name: [0.0] * len(HALVES) for name in ("slopes", "offsets")}
     variables = jax.device_get(train.init(method, runs).variables)
-    weights.write(folder, variables, {"settings": {}, "calibration": calibration})
+    weights.write(folder, variables, {"settings": method.settings, "calibration": calibration})
     load = recogniser.load
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "SHIPPED", folder)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("drawn_weights", "quickly_compiled")
 
 LABELS = np.arange(24) % 3
 PEOPLE = np.repeat(["smic/s1", "smic/s2", "casme2/s1", "samm/6"], 6)
-MASKS = [PEOPLE == person for person in dict.fromkeys(PEOPLE)]
+MASKS = [person == PEOPLE for person in dict.fromkeys(PEOPLE)]
 FEW = Machine(costs=(1.0, 10.0), inner_folds=2)
 SMALL = {
     "drawn": methods.METHODS["drawn"],
@@ -204,7 +204,8 @@ def test_a_tuned_network_that_was_not_tuned_is_the_published_first_one(drawn_wei
     variables, _ = weights.read(drawn_weights)
     one = recogniser.load(drawn_weights)
     alone = dataclasses.replace(one, variables=jax.tree.map(lambda leaf: leaf[:1], variables))
-    said = np.exp(train.log_probabilities(method, method.start()[1], jnp.asarray(FACES)))
+    given = jax.tree.map(jnp.asarray, method.start()[1])
+    said = np.exp(train.log_probabilities(method, given, jnp.asarray(FACES)))
     np.testing.assert_allclose(said, alone.see(FACES).probabilities, rtol=1e-4)
 
 

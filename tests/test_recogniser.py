@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(quickly_compiled):
     class Wild(DrawnNet):
         learning_rate = 1e30
 
-    with pytest.raises(InputError, match="epoch .* is not finite"):
+    with pytest.raises(InputError, match=r"epoch .* is not finite"):
         pretrain(Wild(filters=(4, 4), features=8), [0], Lessons(clips=512, epochs=3))
 
 

@@ -17,8 +17,8 @@ from mjfn_jax.fitted import Fitted
 from mjfn_jax.handcrafted import svm
 from mjfn_jax.handcrafted.svm import Machine
 
-Look = tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]
-"""Features of N clips and of their mirror images."""
+Look = tuple[Float64[np.ndarray, "_ _"], Float64[np.ndarray, "_ _"]]
+"""Features of clips, a row each, and of their mirror images."""
 Candidate = tuple[tuple[float, float], ...]
 """The weight and the γ of each look's kernel."""
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from flow.drawn import HALVES
 from mjfn_jax import layers, precision
@@ -75,7 +75,7 @@ class Recogniser:
             found.unit_probabilities(asked.units),
         )
 
-    def features(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Float32[np.ndarray, "N S*C"]:
+    def features(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Float32[np.ndarray, "N _"]:
         """What the networks' last hidden layers say of flows on the crop."""
         return ask(self.method, self.variables, faces).features
 
@@ -89,7 +89,7 @@ class Asked(NamedTuple):
     """Motion of half faces, parts of the flow's largest, the same mean."""
     scale: Float32[np.ndarray, " N"]
     """That largest motion, px."""
-    features: Float32[np.ndarray, "N S*C"]
+    features: Float32[np.ndarray, "N _"]
     """The last hidden layers, the mean over image and mirror image."""
 
 
@@ -141,11 +141,10 @@ def load(folder: pathlib.Path = weights.SHIPPED) -> Recogniser:
       InputError: as `mjfn_jax.drawn.weights.read`.
     """
     variables, record = weights.read(folder)
-    method = DrawnNet().configured(**record["settings"])
     calibration = Calibration(
         **{k: tuple(v) if isinstance(v, list) else v for k, v in record["calibration"].items()}
     )
-    return Recogniser(method, variables, calibration, record["sha256"])
+    return Recogniser(weights.network(record), variables, calibration, record["sha256"])
 
 
 def recognise_flow(

@@ -59,9 +59,16 @@ def read(folder: pathlib.Path = SHIPPED) -> tuple[Any, dict[str, Any]]:
     if hashlib.sha256(content).hexdigest() != record.get("sha256"):
         raise InputError(f"{folder / _ARRAYS}: altered, by its SHA-256: {cure}")
     variables = traverse_util.unflatten_dict(safetensors.numpy.load(content), sep="/")
-    if not _fits(DrawnNet().configured(**record["settings"]), variables):
+    if not _fits(network(record), variables):
         raise InputError(f"{folder / _ARRAYS}: weights of another network: {cure}")
     return variables, record
+
+
+def network(record: dict[str, Any]) -> DrawnNet:
+    """The network that a record tells of."""
+    return DrawnNet(  # JSON has no tuples
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
+    )
 
 
 def first(method: Network) -> tuple[str, Any]:
