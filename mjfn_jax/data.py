@@ -132,7 +132,11 @@ def _uv_strain(record):
 def _face_flow(record):
     from flow.faces.crop import register  # OpenCV is not needed for the rest
 
-    return register(record["flow"], record["points"])
+    try:
+        return register(record["flow"], record["points"])
+    except InputError as error:
+        where = "/".join(record[name] for name in ("database", "subject", "clip"))
+        raise InputError(f"clip {where}: {error}") from None
 
 
 def _apex(record) -> UInt8[np.ndarray, "224 224 1"]:

@@ -183,7 +183,7 @@ def test_tuning_starts_from_the_first_network_and_is_pulled_back_to_it(drawn_wei
     _, before, loose = tuned(pull=0.0)
     first = weights.read(drawn_weights)[0]["params"]["fc"]["kernel"][0]
     assert (kernel_of(before) == first).all()
-    _, _, held = tuned(pull=100.0)
+    _, _, held = tuned(pull=0.5)
     far, near = (np.abs(kernel_of(state) - first).mean() for state in (loose, held))
     assert 0 < near < far
 

@@ -26,8 +26,8 @@ class DrawnTuned(DrawnNet):
     starts_from = "drawn motion"
     title = "Drawn motion, tuned"
 
-    pull: float = 10.0
-    """How fast the weights go back to their start: by this part of the learning rate a step."""
+    pull: float = 0.01
+    """The part of the way back to their start that the weights go in each step."""
 
     @nn.nowrap  # networks that are made inside are none of its parts
     def start(self) -> tuple[str, Any]:
@@ -44,7 +44,7 @@ class DrawnTuned(DrawnNet):
         self, learning_rate: float | Float[Array, ""], steps: int
     ) -> optax.GradientTransformation:
         """Adam, and the pull to the weights with which it is initialised."""
-        return optax.chain(optax.adam(learning_rate), _pull(learning_rate * self.pull))
+        return optax.chain(optax.adam(learning_rate), _pull(self.pull))
 
     def augment(
         self, key: Key[Array, ""], inputs: Float[Array, "B 28 28 2"]
@@ -62,11 +62,11 @@ class DrawnTuned(DrawnNet):
         return Outputs(logits, *(part[: len(flows)] for part in outputs[1:]))
 
 
-def _pull(rate: float | Float[Array, ""]) -> optax.GradientTransformation:
+def _pull(part: float) -> optax.GradientTransformation:
     """Go back to the weights of the start, by this part of the way."""
 
     def update(updates, start, params):
-        moved = jax.tree.map(lambda u, now, then: u - rate * (now - then), updates, params, start)
+        moved = jax.tree.map(lambda u, now, then: u - part * (now - then), updates, params, start)
         return moved, start
 
     return optax.GradientTransformation(lambda params: params, update)
