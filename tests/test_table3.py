@@ -372,7 +372,11 @@ OURS = {
 def beside_the_papers(data_dir, drawn_weights, tmp_path_factory):
     out = tmp_path_factory.mktemp("ours")
     flags = ("--methods", *OURS, "mjfn", "--seeds", "3", "--epochs=1")
-    return run(data_dir, out, *flags)
+    few = {"gammas": (1.0,), "machine.costs": (1.0,), "machine.inner_folds": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, more in (("mirror-svm", {}), ("drawn-kernel", {"shares": (0.5,)})):
+            patch.setitem(methods.METHODS, name, methods.make(name, **few, **more))
+        return run(data_dir, out, *flags)
 
 
 def test_the_methods_on_drawn_motion_stand_below_a_rule_and_are_compared(beside_the_papers):
