@@ -20,9 +20,9 @@ class DrawnTuned(DrawnNet):
     and the dropout. A clip is asked together with its mirror image.
     """
 
-    epochs = 10
+    epochs = 20
     batch_size = 32
-    learning_rate = 1e-4
+    learning_rate = 3e-4
     starts_from = "drawn motion"
     title = "Drawn motion, tuned"
 
