@@ -460,3 +460,29 @@ def test_a_folds_checkpoint_is_the_network_that_predicted(real_runs):
 
 def test_a_folds_checkpoint_can_be_loaded(real_runs):
     assert callable(mjfn_jax.load(real_runs[0] / "folds" / "smic_s1"))
+
+
+def test_a_method_without_epochs_is_set_beside_an_earlier_run(
+    whole, data_dir, drawn_weights, tmp_path, capsys
+):
+    flags = ("--dataset=3db", f"--data_dir={data_dir}", "--method=drawn", f"--out={tmp_path}")
+    run(*flags, f"--beside={whole[0]}")
+    *_, head, earlier, ours, written = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[0] == "method" and written == f"written to {tmp_path}"
+    assert earlier.startswith("Tiny ") and f"{whole[1]['scores']['pooled']['uf1']:.3f}" in earlier
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert ours.startswith("Drawn motion, zero-shot ") and "(p " in ours
+    assert results["identity"]["recipe"] is None
+    digest = json.loads((drawn_weights / "drawn.json").read_text())["sha256"]
+    assert results["identity"]["method"]["settings"] == {"weights": digest}
+    assert all(len(p["probabilities"]) == 3 for p in results["predictions"])
+
+
+def test_an_earlier_run_that_is_not_there_or_of_other_clips_is_one_line(
+    whole, data_dir, drawn_weights, tmp_path, capsys
+):
+    flags = ("--dataset=3db", f"--data_dir={data_dir}", "--method=drawn", f"--out={tmp_path}")
+    message = refused(capsys, *flags, f"--beside={tmp_path}")
+    assert "results.json: no results that can be read" in message
+    with pytest.raises(SystemExit, match="Tiny, Drawn motion, zero-shot: predictions of different"):
+        run(*flags, "--folds=samm/6", f"--beside={whole[0]}")

@@ -79,7 +79,7 @@ class Training(Data):
     operands as a GPU would, which is slow. Parameters, Adam and predictions are float32."""
     pretrained: pathlib.Path | None = None
     """Weights that the method's residual trunk starts from, .safetensors or .npz, by the names of
-    torchvision's ResNet18 or by this project's own."""
+    torchvision's ResNet18 or by this project's own. `drawn-tuned` brings its own."""
     out: pathlib.Path | None = None
     """Where results and checkpoints are written; by default a folder in `runs`, named by the
     command, the dataset and the method."""
@@ -103,7 +103,9 @@ class Training(Data):
         if not isinstance(method, Network):
             for field in dataclasses.fields(Training):
                 if field.name in _NETWORKS and getattr(self, field.name) != field.default:
-                    raise InputError(f"--{field.name}: {method.title} has no network: leave it out")
+                    raise InputError(
+                        f"--{field.name}: {method.title} is not trained by epochs: leave it out"
+                    )
             return {}
         recipe = Recipe(
             method.epochs if self.epochs is None else self.epochs,
@@ -111,7 +113,7 @@ class Training(Data):
             self.precision,
         )
         rate = method.learning_rate if self.learning_rate is None else self.learning_rate
-        weights = None
+        weights = method.start and method.start()
         if self.pretrained is not None:
             weights = pretrained.digest(self.pretrained), pretrained.load(self.pretrained, method)
         return {"recipe": recipe, "seed": self.seed, "learning_rate": rate, "weights": weights}

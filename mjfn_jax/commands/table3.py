@@ -17,8 +17,10 @@ from mjfn_jax import methods, pretrained
 from mjfn_jax.commands.console import progress_bar
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.data import Dataset
+from mjfn_jax.fitted import Fitted
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.handcrafted import Handcrafted, timing
+from mjfn_jax.models import Network
 from mjfn_jax.precision import Precision
 from mjfn_jax.report import tables
 from mjfn_jax.runs import trials
@@ -26,7 +28,7 @@ from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.runs.identity import data as data_of
 from mjfn_jax.runs.loso import SPLIT
 from mjfn_jax.runs.results import versions
-from mjfn_jax.runs.row import milliseconds, row
+from mjfn_jax.runs.row import milliseconds, milliseconds_of_fitted, row
 from mjfn_jax.scores.comparison import compare
 from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.scores.paper import place
@@ -91,7 +93,8 @@ class Table3(Data):
         with hold(out):
             for name in (name for name in METHODS if name in flags.methods):
                 method = methods.METHODS[name]
-                make = _handcrafted if isinstance(method, Handcrafted) else _learned
+                kinds = ((Network, _learned), (Handcrafted, _handcrafted), (Fitted, _fitted))
+                make = next(make for kind, make in kinds if isinstance(method, kind))
                 given = flags, load, folds, held_out, out
                 try:
                     made = make(name, method, *given, weights.get(name))
@@ -151,9 +154,10 @@ def _weights(flags: Table3) -> dict[str, tuple[pathlib.Path, Any]]:
     for path in flags.pretrained:
         fits, why = False, f"{path}: none of --methods has a trunk to load weights into"
         for name in flags.methods:
-            if methods.METHODS[name].starts_from:
+            method = methods.METHODS[name]
+            if method.starts_from and not method.start:
                 try:
-                    loaded = pretrained.load(path, methods.METHODS[name])
+                    loaded = pretrained.load(path, method)
                 except InputError as error:
                     why = str(error)
                 else:
@@ -166,17 +170,14 @@ def _weights(flags: Table3) -> dict[str, tuple[pathlib.Path, Any]]:
 
 def _learned(name, method, flags, load, folds, held_out, out, weights) -> dict[str, Any]:
     """The row of a network."""
-    clips, images = load(method.takes), load("image")
-    if (clips.keys, clips.labels.tolist()) != (images.keys, images.labels.tolist()):
-        raise InputError(
-            "its frames are those of other clips than the flow images: build both again from one "
-            "--source"
-        )
+    clips = _same_clips(load, method)
     epochs = method.epochs if flags.epochs is None else flags.epochs
     seeds = list(dict.fromkeys(flags.seeds))
     logging.info("%s: %d folds x %d seeds, %d epochs", method.title, len(folds), len(seeds), epochs)
-    given, notes = None, {}
-    if method.starts_from:
+    given, notes = method.start and method.start(), {}
+    if given:
+        notes["start"] = method.starts_from
+    elif method.starts_from:
         notes["start"] = f"from scratch (its authors: {method.starts_from})"
     if weights:
         file, start_from = weights
@@ -189,6 +190,27 @@ def _learned(name, method, flags, load, folds, held_out, out, weights) -> dict[s
             oracle=flags.oracle, **flags.sharing.options(),
         )  # fmt: skip
     return row(method, done, milliseconds(method), oracle=flags.oracle, **notes)
+
+
+def _fitted(name, method, flags, load, folds, held_out, out, _) -> dict[str, Any]:
+    """The row of a method without epochs. It has no seed: it gives the same each time."""
+    clips = _same_clips(load, method)
+    with progress_bar(len(folds), "fold") as on_fold:
+        done = trials.run(
+            name, method, clips, flags.dataset, folds, held_out, out, on_epoch=on_fold
+        )
+    return row(method, done, milliseconds_of_fitted(method, clips))
+
+
+def _same_clips(load, method) -> Dataset:
+    """What a method takes of the clips of the flow images."""
+    clips, images = load(method.takes), load("image")
+    if (clips.keys, clips.labels.tolist()) != (images.keys, images.labels.tolist()):
+        raise InputError(
+            "its frames are those of other clips than the flow images: build both again from one "
+            "--source"
+        )
+    return clips
 
 
 def _handcrafted(name, method, flags, load, folds, held_out, out, _) -> dict[str, Any]:

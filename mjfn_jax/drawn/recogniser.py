@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32
 
 from flow.drawn import HALVES
 from mjfn_jax import layers, precision
 from mjfn_jax.drawn import weights
 from mjfn_jax.drawn.calibration import THRESHOLD, Calibration
 from mjfn_jax.drawn.flows import checked
+from mjfn_jax.drawn.mirror import mirrored
 from mjfn_jax.models.drawn import DrawnNet
 
 _BATCH = 256
@@ -74,7 +75,7 @@ class Recogniser:
             found.unit_probabilities(asked.units),
         )
 
-    def features(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Float32[np.ndarray, "N S*C"]:
+    def features(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Float32[np.ndarray, "N _"]:
         """What the networks' last hidden layers say of flows on the crop."""
         return ask(self.method, self.variables, faces).features
 
@@ -88,7 +89,7 @@ class Asked(NamedTuple):
     """Motion of half faces, parts of the flow's largest, the same mean."""
     scale: Float32[np.ndarray, " N"]
     """That largest motion, px."""
-    features: Float32[np.ndarray, "N S*C"]
+    features: Float32[np.ndarray, "N _"]
     """The last hidden layers, the mean over image and mirror image."""
 
 
@@ -105,11 +106,6 @@ def _batches(faces: Float32[np.ndarray, "N 28 28 2"]) -> Iterator[np.ndarray]:
         part = faces[start : start + _BATCH]
         size = 1 << (len(part) - 1).bit_length()
         yield np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
-
-
-def mirrored(faces: Float[Array, "N 28 28 2"]) -> Float[Array, "N 28 28 2"]:
-    """The flow of the mirror image."""
-    return faces[:, :, ::-1] * jnp.array([-1, 1], jnp.float32)[None, None, None]
 
 
 @functools.cache
@@ -145,9 +141,10 @@ def load(folder: pathlib.Path = weights.SHIPPED) -> Recogniser:
       InputError: as `mjfn_jax.drawn.weights.read`.
     """
     variables, record = weights.read(folder)
-    method = DrawnNet().configured(**record["settings"])
-    calibration = Calibration(**record["calibration"])
-    return Recogniser(method, variables, calibration, record["sha256"])
+    calibration = Calibration(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in record["calibration"].items()}
+    )
+    return Recogniser(weights.network(record), variables, calibration, record["sha256"])
 
 
 def recognise_flow(
