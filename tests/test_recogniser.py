@@ -24,7 +24,7 @@ from mjfn_jax.models.network import Truth
 CLIPS = draw(jax.random.key(5), 48)
 FLOWS = np.asarray(CLIPS.flow)
 SMALL = DrawnNet(filters=(4, 4), features=8)
-LESSONS = Lessons(clips=256, epochs=1)
+LESSONS = Lessons(clips=256, epochs=6)
 
 
 def stretched(flows):
@@ -42,10 +42,9 @@ def stretched(flows):
 
 def test_the_median_is_one():
     for flows in (FLOWS, FLOWS[:, :27]):
-        found = np.asarray(median(jnp.asarray(flows)))
-        below = (flows < found).mean((1, 2))
-        above = (flows > found).mean((1, 2))
-        assert below.max() <= 0.5 + 1 / 784 and above.max() <= 0.5 + 1 / 784
+        wanted = np.median(flows, (1, 2), keepdims=True)
+        spread = np.ptp(flows, (1, 2), keepdims=True)
+        assert (abs(np.asarray(median(jnp.asarray(flows))) - wanted) < 0.01 * spread).all()
 
 
 @settings(max_examples=10)
@@ -99,27 +98,21 @@ def test_what_is_not_stretched_is_said():
 
 
 @pytest.fixture(scope="module")
-def taught(quickly_compiled):
+def taught():
     return pretrain(SMALL, [7, 8], LESSONS)
 
 
-def test_a_seed_has_the_same_weights_alone(taught, quickly_compiled):
-    alone = pretrain(SMALL, [8], LESSONS)
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[1]), alone, taught)
-
-
-def test_drawn_motion_is_learned(quickly_compiled):
+def test_a_seed_learns_the_same_alone_and_learns_something(taught):
     losses = []
-    pretrain(SMALL, [0], Lessons(clips=512, epochs=6), lambda done, loss: losses.append(loss))
-    assert losses[-1] < losses[0] - 0.1
+    alone = pretrain(SMALL, [8], LESSONS, lambda done, loss: losses.append(loss))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[1]), alone, taught)
+    assert losses[-1] < losses[0] - 0.05
 
 
-def test_a_loss_that_is_not_finite_ends_the_training(quickly_compiled):
-    class Wild(DrawnNet):
-        learning_rate = 1e30
-
-    with pytest.raises(InputError, match=r"epoch .* is not finite"):
-        pretrain(Wild(filters=(4, 4), features=8), [0], Lessons(clips=512, epochs=3))
+def test_a_loss_that_is_not_finite_ends_the_training(taught, monkeypatch):
+    monkeypatch.setattr(DrawnNet, "learning_rate", 1e30)
+    with pytest.raises(InputError, match=r"epoch \d is not finite"):
+        pretrain(SMALL, [7, 8], LESSONS)
 
 
 # Weights
@@ -188,8 +181,8 @@ def test_the_published_recogniser_reads_drawn_motion_it_has_not_seen():
 
 
 def test_size_and_crop_of_a_flow_do_not_matter_where_they_are_known():
-    large = np.asarray(draw(jax.random.key(98), 24, size=112).flow)
-    small = large.reshape(24, 28, 4, 28, 4, 2).mean((2, 4)) / 4
+    large = 4 * FLOWS[:24].repeat(4, 1).repeat(4, 2)
+    small = FLOWS[:24]
     wanted = mjfn_jax.recognise_flow(small)
     np.testing.assert_allclose(mjfn_jax.recognise_flow(large), wanted, atol=1e-4)
     # The same faces in a corner of a larger field.
@@ -252,11 +245,12 @@ def test_the_calibration_error_is_the_gap_between_said_and_true():
 # The command
 
 
-def test_the_same_seeds_give_the_same_recogniser(tmp_path, monkeypatch, quickly_compiled, capsys):
+def test_the_same_seeds_give_the_same_recogniser(taught, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("mjfn_jax.commands.pretrain.DrawnNet", lambda: SMALL)
     monkeypatch.setattr("mjfn_jax.commands.pretrain.CALIBRATION_CLIPS", 2000)
     made = []
     for name in ("a", "b"):
-        flags = [f"--out={tmp_path / name}", "--seeds", "4", "5", "--clips=256", "--epochs=1"]
+        flags = [f"--out={tmp_path / name}", "--seeds", "4", "5", "--clips=256", "--epochs=2"]
         with pytest.raises(SystemExit) as done:
             run("pretrain", flags)
         assert not done.value.code

@@ -19,6 +19,10 @@ _DRAWS = 0x6D6A666E
 """Addresses the drawn clips. They are the same for every seed."""
 
 
+TAUGHT = Settings(landmark=(0.015, 0.05), width=(0.2, 0.45), shift=(0.02, 0.06), scale=(0.04, 0.12))
+"""Faces that differ more in their geometry than those of the default settings."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Lessons:
     """What a network is taught, and for how long."""
@@ -26,7 +30,7 @@ class Lessons:
     clips: int = 12_800
     """Of an epoch."""
     epochs: int = 30
-    settings: Settings = Settings()
+    settings: Settings = TAUGHT
     """How much the clips vary."""
 
 
