@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32
 
 from flow.drawn import HALVES
 from mjfn_jax import layers, precision
-from mjfn_jax.drawn import weights
+from mjfn_jax.drawn import placing, weights
 from mjfn_jax.drawn.calibration import THRESHOLD, Calibration
 from mjfn_jax.drawn.flows import checked
 from mjfn_jax.drawn.mirror import mirrored
@@ -59,14 +59,30 @@ class Recogniser:
         """The probabilities of negative, positive and surprise."""
         return self.look(flows, **options).probabilities
 
-    def look(self, flows: Any, **options: Any) -> Seen:
+    def look(
+        self,
+        flows: Any,
+        points: Float[np.ndarray, "N 5 2"] | None = None,
+        stretched: bool = False,
+        placed: bool | None = None,
+    ) -> Seen:
         """All that is said of some flows; the arguments are those of
         :func:`mjfn_jax.recognise_flow`."""
-        return self.see(checked(flows, **options))
+        faces = checked(flows, points, stretched)
+        places = (placing.HERE,)
+        if stretched if placed is None else placed:
+            places = placing.find(self, faces)
+        return self.see(faces, places)
 
-    def see(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Seen:
-        """The same of flows on the recogniser's crop, which are not looked at any more."""
-        asked, found = ask(self.method, self.variables, faces), self.calibration
+    def see(
+        self,
+        faces: Float32[np.ndarray, "N 28 28 2"],
+        places: Sequence[placing.Place] = (placing.HERE,),
+    ) -> Seen:
+        """The same of flows whose form was checked, on one crop or as the mean over several."""
+        answers = [self.ask(placing.moved(faces, place)) for place in places]
+        asked = Asked(*(np.mean(parts, 0) for parts in zip(*answers, strict=True)))
+        found = self.calibration
         probabilities = found.probabilities(asked.logs)
         return Seen(
             probabilities,
@@ -77,7 +93,11 @@ class Recogniser:
 
     def features(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Float32[np.ndarray, "N _"]:
         """What the networks' last hidden layers say of flows on the crop."""
-        return ask(self.method, self.variables, faces).features
+        return self.ask(faces).features
+
+    def ask(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> "Asked":
+        """See :func:`ask`."""
+        return ask(self.method, self.variables, faces)
 
 
 class Asked(NamedTuple):
@@ -148,7 +168,10 @@ def load(folder: pathlib.Path = weights.SHIPPED) -> Recogniser:
 
 
 def recognise_flow(
-    flows: Any, points: Float[np.ndarray, "N 5 2"] | None = None, stretched: bool = False
+    flows: Any,
+    points: Float[np.ndarray, "N 5 2"] | None = None,
+    stretched: bool = False,
+    placed: bool | None = None,
 ) -> Float32[np.ndarray, "N 3"]:
     """The class of micro-expressions, from their optical flow from onset to apex.
 
@@ -172,6 +195,11 @@ def recognise_flow(
       stretched: the flows are images `[N, H, W, 3]` that were computed elsewhere: u, v and
         optical strain, each stretched to 0 to 1 by its own lowest and highest value. See
         `mjfn_jax.drawn.stretched`.
+      placed: the flows share a crop that is not quite the one above, so the crops on which the
+        recogniser knows most are looked for over all of them together, without any label
+        (`mjfn_jax.drawn.placing`); 32 flows or more. An answer then depends on the other flows.
+        By default this is done for stretched images, of whose faces nothing is known, and else
+        not. It asks the recogniser of up to 256 flows 75 times.
 
     Returns:
       The probabilities of negative, positive and surprise, a row a flow.
@@ -180,4 +208,4 @@ def recognise_flow(
       InputError: another shape, type or range, a value that is not finite, a flow without
         motion, or stretched images that are given as px.
     """
-    return load()(flows, points=points, stretched=stretched)
+    return load()(flows, points=points, stretched=stretched, placed=placed)
