@@ -10,7 +10,8 @@ Not yet measured on the real databases. On stand-ins, which it renders first (`m
 demo` takes 3 min 59 s on two cores of an AMD EPYC, installation, rendering and flow included.
 
 `make demo` then asks the recogniser of drawn motion of the same clips, by `--method=drawn
---beside=runs/demo`: both stand below each other, with their difference. Not yet measured.
+--beside=runs/demo`: both stand below each other, with their difference. UF1 .818
+[.642, .930], UAR .815 [.639, .926]; 6 s of one core, most of it for imports.
 
 A run that was stopped continues with the same command. `mjfn loso` is the same. A handcrafted
 method (`--method=lbp-top`) reads the frames, so it needs --source.
