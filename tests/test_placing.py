@@ -34,11 +34,13 @@ def test_the_field_as_it_is_stands():
 
 
 def test_what_is_known_most_is_sure_and_varied():
-    sure = np.log(np.full((3, 6, 3), 0.05))
-    sure[0, np.arange(6), np.arange(6) % 3] = np.log(0.9)  # sure of each, all classes
-    sure[1, :, 0] = np.log(0.9)  # sure, always of the same
-    sure[2] = np.log(1 / 3)  # says nothing
-    assert placing.best(sure)[0] == 0
+    logs = np.log(np.full((len(PLACES), 6, 3), 1 / 3))  # says nothing
+    here = PLACES.index(HERE)
+    assert placing.best(logs).tolist() == [here]
+    logs[here, np.arange(6), np.arange(6) % 3] = np.log(1.5)
+    logs[0, :, 0] = 5  # sure, always of the same
+    logs[7, np.arange(6), np.arange(6) % 3] = 5  # sure of each, all classes
+    assert placing.best(logs)[:2].tolist() == [7, here]
 
 
 @pytest.fixture(scope="module")
