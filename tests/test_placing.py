@@ -37,7 +37,7 @@ def test_what_is_known_most_is_sure_and_varied():
     logs = np.log(np.full((len(PLACES), 6, 3), 1 / 3))  # says nothing
     here = PLACES.index(HERE)
     assert placing.best(logs).tolist() == [here]
-    logs[here, np.arange(6), np.arange(6) % 3] = np.log(1.5)
+    logs[here, np.arange(6), np.arange(6) % 3] = 2
     logs[0, :, 0] = 5  # sure, always of the same
     logs[7, np.arange(6), np.arange(6) % 3] = 5  # sure of each, all classes
     assert placing.best(logs)[:2].tolist() == [7, here]
