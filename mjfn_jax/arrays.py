@@ -15,6 +15,7 @@ from flow.disk.lock import hold
 from flow.errors import InputError
 from mjfn_jax import models
 from mjfn_jax.data import Dataset
+from mjfn_jax.drawn import taught
 from mjfn_jax.folds import choose, leave_one_group_out
 from mjfn_jax.folds import leave_one_subject_out as one_a_subject
 from mjfn_jax.inputs import checked
@@ -41,6 +42,7 @@ def leave_one_subject_out(
     learning_rate: float | None = None,
     seed: int = 0,
     precision: Precision = "highest",
+    pretrain: Literal["drawn"] | None = None,
     folds: str = "all",
     fold_chunk: int | None = None,
     devices: Literal["all"] | int = "all",
@@ -76,6 +78,8 @@ def leave_one_subject_out(
       epochs, batch_size, learning_rate: where they are not to be the method's own.
       seed: addresses the initial weights, the order of the clips, and dropout.
       precision: of the products in training.
+      pretrain: `drawn`: the network starts from what it has learnt from drawn motion, see
+        `mjfn_jax.drawn.taught`. It is taught in minutes, and kept in `out`.
       folds: `all`, or the subjects (or groups) to hold out, with commas between.
       fold_chunk: folds trained at a time; None takes as many as the memory holds.
       devices: how many of this machine's devices share the folds.
@@ -87,9 +91,9 @@ def leave_one_subject_out(
       them.
 
     Raises:
-      InputError: an unknown method or setting, arrays that do not fit it or each other, a value
-        that is not finite, fewer than two subjects, an `out` of another run, or folds whose loss
-        is not finite.
+      InputError: an unknown method or setting, a method that cannot be taught by drawn motion,
+        arrays that do not fit it or each other, a value that is not finite, fewer than two
+        subjects, an `out` of another run, or folds whose loss is not finite.
     """
     network = models.make(method, **(settings or {}))
     dataset = _dataset(network, inputs, labels, subjects, databases, clips)
@@ -110,9 +114,10 @@ def leave_one_subject_out(
     with tempfile.TemporaryDirectory() as nowhere:
         home = pathlib.Path(nowhere if out is None else out)
         with hold(home):
+            weights = taught.weights(method, network, home) if pretrain else None
             _, done = loso.run(
                 method, network, dataset, "arrays", chosen, held_out, home, recipe, seed, rate,
-                split=split, on_epoch=on_epoch, **sweep.sharing(fold_chunk, devices),
+                weights, split=split, on_epoch=on_epoch, **sweep.sharing(fold_chunk, devices),
             )  # fmt: skip
     failed = [result.fold.name for result in done if result.failed_at is not None]
     if failed:

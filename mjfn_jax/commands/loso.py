@@ -33,7 +33,7 @@ class Loso(Training):
 
     def run(self) -> None:
         """Load, split, train, score, write down."""
-        method, trained = self.learner(), self.trained() | self._options()
+        method, trained = self.learner(), self._options() | self.trained()
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-{self.method}"
         if isinstance(method, Handcrafted):
             clips, _ = self.featured(method, self.clips())
