@@ -85,7 +85,7 @@ def test_a_window_that_is_higher_than_wide_squeezes_what_it_shows():
     high = draw(key, 3, 56, window=Window(0.0, 0.0, 1.0, 2.0)).flow[:, :28]
     wanted = face.reshape(3, 28, 2, 56, 2).mean(2) * [1, 0.5]
     for seen, pairs in zip(np.asarray(high), wanted, strict=True):
-        np.testing.assert_allclose(seen, pairs, atol=0.03 * np.abs(pairs).max())
+        np.testing.assert_allclose(seen, pairs, atol=0.05 * np.abs(pairs).max())
 
 
 def test_what_is_drawn_for_a_method_is_what_it_takes():

@@ -12,13 +12,13 @@ import tyro
 from flow.disk import kept
 from flow.disk.lock import hold
 from flow.errors import InputError
-from mjfn_jax import methods
 from mjfn_jax.commands.console import progress_bar
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.data import Dataset
 from mjfn_jax.drawn.views import VIEWS
 from mjfn_jax.folds import few_subjects, leave_one_subject_out
 from mjfn_jax.method import Method
+from mjfn_jax.methods import METHODS
 from mjfn_jax.models import Network
 from mjfn_jax.precision import Precision
 from mjfn_jax.report import tables
@@ -42,7 +42,7 @@ class LearningCurve(Data):
     command.
     """
 
-    methods: tuple[Literal[*methods.METHODS], ...] = ("mjfn", "ststnet")
+    methods: tuple[Literal[*METHODS], ...] = ("mjfn", "ststnet")
     """What is trained."""
     subjects: str = "2,4,8,16,32,all"
     """How many subjects train, with commas between; `all` is leave-one-subject-out. A number that
@@ -68,16 +68,16 @@ class LearningCurve(Data):
         images = self.clips()
         counts = self._counts(len(set(images.people)))
         for name in names:
-            if 1 in counts and not isinstance(methods.METHODS[name], Network):
+            if 1 in counts and not isinstance(METHODS[name], Network):
                 raise InputError(
-                    f"--subjects={self.subjects}: {methods.METHODS[name].title} is chosen in its "
+                    f"--subjects={self.subjects}: {METHODS[name].title} is chosen in its "
                     "training subjects, so it takes two: leave 1 out"
                 )
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-learning_curve"
         lines: list[dict[str, Any]] = []
         with hold(out):
             for name in names:
-                method = methods.METHODS[name]
+                method = METHODS[name]
                 clips = self._given(method, images)
                 lines.append(self._line(name, method, clips, counts, out, None))
                 if self.pretrain and isinstance(method, Network) and method.takes in VIEWS:
