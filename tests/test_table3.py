@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import scripts
 import tyro
-from tiny import Tiny
+from tiny import Tiny, taught_weights
 
 from flow.clips import Clip
-from flow.errors import one_line
+from flow.errors import InputError, one_line
 from mjfn_jax import methods, train
 from mjfn_jax.commands import datasets, table3
+from mjfn_jax.drawn import taught
 from mjfn_jax.handcrafted import features, svm
 from mjfn_jax.models import Network
 from mjfn_jax.report import tables
@@ -361,3 +362,71 @@ def test_an_unknown_method_is_answered_with_the_known_ones(data_dir, tmp_path, c
 
 def test_every_method_here_is_one_of_the_papers():
     assert {method.title for method in methods.METHODS.values()} == set(PAPER)
+
+
+@pytest.fixture(scope="module")
+def after_drawn_motion(data_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("drawn")
+    weights, asked = taught_weights()
+    flags = ("--methods", "mjfn", "ststnet", "lbp-top", "--seeds", "3", "4", "--pretrain=drawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(taught, "weights", weights)
+        return run(data_dir, out, *flags), asked
+
+
+def test_each_network_is_trained_again_after_drawn_motion_and_compared_with_itself(
+    whole, after_drawn_motion
+):
+    table, asked = after_drawn_motion
+    assert [name for name, *_ in asked] == ["ststnet", "mjfn"]
+    for title, row in table["methods"].items():
+        assert row["predictions"] == whole[1]["methods"][title]["predictions"]
+        if title == "LBP-TOP":
+            assert "drawn" not in row
+            continue
+        drawn = row["drawn"]
+        assert drawn["recipe"]["pretrained"] == "d1" * 32
+        assert list(drawn["predictions"]) == ["3", "4"]
+        assert drawn["predictions"] != row["predictions"]
+        before, after = (part["scores"]["pooled"]["uf1"] for part in (row, drawn))
+        assert drawn["gained"]["uf1"] == pytest.approx(after - before)
+        low, high = drawn["gained"]["uf1_interval"]
+        assert low <= high
+        assert drawn["gained"]["uf1_p"] <= drawn["gained"]["uf1_p_holm"] <= 1
+
+
+def test_what_drawn_motion_gains_has_a_column(whole, after_drawn_motion):
+    head, *lines = tables.table3(after_drawn_motion[0]).splitlines()
+    assert "UF1 after drawn motion" in head
+    assert "UF1 after drawn motion" not in tables.table3(whole[1])
+    drawn = after_drawn_motion[0]["methods"]["MJFN"]["drawn"]
+    line = next(line for line in lines if line.startswith("MJFN "))
+    assert f"{drawn['scores']['pooled']['uf1']:.3f} ({drawn['gained']['uf1']:+.3f} [" in line
+    assert "(" not in next(line for line in lines if line.startswith("LBP-TOP")).split("- ")[-1]
+
+
+def test_a_network_that_cannot_be_taught_keeps_its_row_and_the_failure_is_named(
+    data_dir, with_frames, tmp_path, monkeypatch, capsys
+):
+    def weights(*arguments):
+        raise InputError("the loss of epoch 1 on drawn motion is not finite: lower learning_rate")
+
+    monkeypatch.setattr(taught, "weights", weights)
+    flags = ("--methods", "mjfn", "capsulenet", "--seeds", "3", "--pretrain=drawn")
+    with pytest.raises(SystemExit) as caught:
+        run(with_frames, tmp_path, *flags)
+    said = "1 training(s) failed: MJFN, with drawn motion: the loss of epoch 1 on drawn motion"
+    assert said in caught.value.code
+    table = json.loads((tmp_path / "table3.json").read_text())
+    assert set(table["methods"]) == {"MJFN", "CapsuleNet"}  # which takes frames
+    lines = capsys.readouterr().out.splitlines()
+    assert not any(line.startswith("MJFN, with") for line in lines)
+    with pytest.raises(SystemExit, match="--pretrain=drawn and --pretrained=a.npz: a network"):
+        run(data_dir, tmp_path, *flags, "--pretrained=a.npz")
+
+
+def test_a_smoke_run_is_taught_by_one_batch(data_dir, tmp_path, monkeypatch):
+    weights, asked = taught_weights()
+    monkeypatch.setattr(taught, "weights", weights)
+    run(data_dir, tmp_path, "--methods", "mjfn", "--smoke", "--pretrain=drawn")
+    assert [(each.clips, each.epochs) for _, _, each in asked] == [(12, 1)]
