@@ -199,14 +199,8 @@ def test_the_page_has_every_part_of_every_run(page):
         *("jfms", "Number of JFMs and fusion"),
     ]
     for shown in (
-        "0.834",
-        "1,234,567",
-        "1 h 2 min",
-        "landmarks",
-        "−0.100",
-        "0.910",
-        "+0.043",
-        "made up",
+        *("0.834", "1,234,567", "1 h 2 min", "landmarks"),
+        *("−0.100", "0.910", "+0.043", "made up"),
     ):
         assert shown in text, shown
     assert "MJFN&#39;s UF1 minus MJFN-BbN&#39;s is" in text
