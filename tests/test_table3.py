@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import shutil
-import types
 
-import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,7 +13,6 @@ import scripts
 import tyro
 from tiny import Tiny, taught_weights
 
-from flow.clips import Clip
 from flow.errors import InputError, one_line
 from mjfn_jax import methods, train
 from mjfn_jax.commands import datasets, table3
@@ -66,19 +63,7 @@ def with_frames(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def small_methods(tmp_path_factory):
     """Two networks of two layers, and frames of noise in the place of the databases'."""
-    folder = tmp_path_factory.mktemp("frames")
-    random = np.random.default_rng(0)
-    clips = []
-    owners = zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, FLOWS.labels, strict=True)
-    for number, (database, subject, name, label) in enumerate(owners):
-        frames = {}
-        for t in (1, 2, 3):
-            frames[t] = folder / f"{number}_{t}.png"
-            image = random.integers(0, 256, (16, 16), np.uint8)
-            assert cv2.imwrite(str(frames[t]), image)
-        clips.append(
-            Clip(database, subject, name, "", int(label), 1, 2, 3, frames, 100, cropped=True)
-        )
+    reading = scripts.frames_of_noise(tmp_path_factory.mktemp("frames"))
     with pytest.MonkeyPatch.context() as patch:
         networks = {
             "mjfn": TinyMjfn(),
@@ -87,7 +72,6 @@ def small_methods(tmp_path_factory):
         }
         for name, network in networks.items():
             patch.setitem(methods.METHODS, name, network)
-        reading = types.SimpleNamespace(clips=clips[::-1])  # in another order
         patch.setattr(features, "read", lambda dataset, source: reading)
         yield
 
