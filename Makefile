@@ -6,6 +6,7 @@ BIN := .venv/bin
 
 demo: .venv/ready
 	$(BIN)/python experiments/loso.py --dataset=synthetic --epochs=20 --learning_rate=3e-4 --out=runs/demo
+	$(BIN)/python experiments/loso.py --dataset=synthetic --method=drawn --out=runs/demo-drawn --beside=runs/demo
 
 test: .venv/ready
 	$(BIN)/ruff format --check .

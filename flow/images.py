@@ -11,6 +11,7 @@ from flow.apex import find_apex
 from flow.clips import Box
 from flow.color import flow_to_color
 from flow.errors import InputError
+from flow.faces.points import find_points
 from flow.footage import Faces
 from flow.strain import strain
 
@@ -25,6 +26,9 @@ class FlowImage:
     """As :attr:`flow.footage.Faces.box`."""
     flow: Float32[np.ndarray, "224 224 2"]
     """(horizontal, vertical) in px: `apex[y + v, x + u]` shows what `onset[y, x]` shows."""
+    points: Float32[np.ndarray, "5 2"]
+    """Of the onset, as :func:`flow.faces.points.find_points` gives them; zeros where none were
+    found. `flow.faces.crop.register` takes either."""
 
     @property
     def color(self) -> UInt8[np.ndarray, "224 224 3"]:
@@ -52,15 +56,18 @@ def flow_images(clips: Iterable[Faces], algorithm: Algorithm) -> Iterator[FlowIm
         index = faces.apex
         if index is None:
             index = find_apex(follow(faces, algorithm)).index
-        found.append((faces.name, faces.numbers[index], faces.box))
+        points = find_points(faces.grey[0])
+        if points is None:
+            points = np.zeros((5, 2), np.float32)
+        found.append((faces.name, faces.numbers[index], faces.box, points))
         # Copies: the other frames are let go.
         onsets.append(faces.grey[0].copy())
         apexes.append(faces.grey[index].copy())
     if not found:
         return
     flows = algorithm.flows(np.stack(onsets), np.stack(apexes))
-    for (name, apex, box), flow in zip(found, flows, strict=True):
-        yield FlowImage(apex, box, _finite(flow, name))
+    for (name, apex, box, points), flow in zip(found, flows, strict=True):
+        yield FlowImage(apex, box, _finite(flow, name), points)
 
 
 def follow(faces: Faces, algorithm: Algorithm) -> Iterator[Float32[np.ndarray, "224 224 2"]]:

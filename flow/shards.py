@@ -5,7 +5,7 @@ A record of flow images holds the flow of one clip and what it is known by, and 
 show faces: they are a data set of their own, which is made only where it is asked for. The
 shards are array_record files; TFDS reads them without TensorFlow and without this package:
 
-    tfds.builder_from_directory("data/flow_images/casme2/1.0.0").as_data_source("clips")
+    tfds.builder_from_directory("data/flow_images/casme2/1.1.0").as_data_source("clips")
 """
 
 import contextlib
@@ -107,14 +107,21 @@ class FlowImages(_Clips):
     """The data set `flow_images`."""
 
     BUILDER_CONFIGS = _configs("Flow images")
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: dict[str, str] = {  # noqa: RUF012
+        "1.1.0": "Five points of the face, `points`.",
+        "1.0.0": "First release.",
+    }
     flag = ""
     description = (
         "Optical flow between the onset and the apex of micro-expression clips, as u, v in px "
-        "and as Middlebury colour image; the metadata name the algorithm."
+        "and as Middlebury colour image, and where the eyes, the nose and the mouth are; the "
+        "metadata name the algorithm."
     )
     arrays = {  # noqa: RUF012
         "image": tfds.features.Tensor(shape=(_SIZE, _SIZE, 3), dtype=np.uint8),
         "flow": tfds.features.Tensor(shape=(_SIZE, _SIZE, 2), dtype=np.float32),
+        "points": tfds.features.Tensor(shape=(5, 2), dtype=np.float32),
     }
 
 
@@ -221,6 +228,9 @@ class Shards:
 
       image: UInt8 [224, 224, 3], the flow's colour image, RGB.
       flow: Float32 [224, 224, 2], u and v in px.
+      points: Float32 [5, 2], (x, y) px of the onset's face of 224x224: the eye on the image's
+        left, the eye on its right, the tip of the nose, the mouth's corners on the left and on
+        the right; zeros where none were found.
 
     Of frames:
 

@@ -13,12 +13,14 @@ from jaxtyping import Integer
 from flow.catalogue import DATABASES
 from flow.disk.lock import hold
 from flow.errors import InputError
-from mjfn_jax import models
+from mjfn_jax import methods
 from mjfn_jax.data import Dataset
 from mjfn_jax.drawn import taught
 from mjfn_jax.folds import choose, leave_one_group_out
 from mjfn_jax.folds import leave_one_subject_out as one_a_subject
-from mjfn_jax.inputs import checked
+from mjfn_jax.inputs import KINDS, checked
+from mjfn_jax.method import Method
+from mjfn_jax.models import Network
 from mjfn_jax.precision import Precision
 from mjfn_jax.runs import loso, sweep
 from mjfn_jax.runs.chunk import OnEpoch, silent
@@ -48,7 +50,7 @@ def leave_one_subject_out(
     devices: Literal["all"] | int = "all",
     on_epoch: OnEpoch = silent,
 ) -> list[Prediction]:
-    """Train a network for each subject, without that subject, and predict the subject's clips.
+    """Train a method for each subject, without that subject, and predict the subject's clips.
 
     It is what `experiments/loso.py` does, for clips that are in memory:
 
@@ -62,9 +64,13 @@ def leave_one_subject_out(
     ['a', 'a', 'a', 'b', 'b', 'b']
 
     Args:
-      method: a key of `mjfn_jax.models.NETWORKS`: `ststnet`, `off-apexnet`, `mjfn`, ...
+      method: a key of `mjfn_jax.methods.METHODS`: `ststnet`, `off-apexnet`, `mjfn`, `drawn`, ...,
+        but those on features of frames.
       inputs: what it takes: u, v and optical strain, float32 `[N, 28, 28, 3]`, colour images
-        of the flow, uint8 `[N, 224, 224, 3]`, or another of `mjfn_jax.inputs.KINDS`.
+        of the flow, uint8 `[N, 224, 224, 3]`, or another of `mjfn_jax.inputs.KINDS`. `drawn`,
+        `drawn-tuned`, `drawn-kernel` and `mirror-svm` take u and v on the recogniser's crop,
+        float32 `[N, 28, 28, 2]`, px; out of images of flow that were stretched to 0-1 elsewhere,
+        :func:`mjfn_jax.drawn.stretched.unstretched` makes them.
       labels: 0 negative, 1 positive, 2 surprise.
       subjects: whose clip it is.
       databases: of each clip; without them all are `casme2`. The same subject in two databases is
@@ -77,7 +83,8 @@ def leave_one_subject_out(
       settings: of the method, where they are not to be its own: `{"num_jfms": 2}`.
       epochs, batch_size, learning_rate: where they are not to be the method's own.
       seed: addresses the initial weights, the order of the clips, and dropout.
-      precision: of the products in training.
+      precision: of the products in training. This, the seed, `pretrain`, `fold_chunk`, `devices`
+        and the three before them are left out of a method that is not trained by epochs.
       pretrain: `drawn`: the network starts from what it has learnt from drawn motion, see
         `mjfn_jax.drawn.taught`. It is taught in minutes, and kept in `out`.
       folds: `all`, or the subjects (or groups) to hold out, with commas between.
@@ -95,8 +102,12 @@ def leave_one_subject_out(
         arrays that do not fit it or each other, a value that is not finite, fewer than two
         subjects, an `out` of another run, or folds whose loss is not finite.
     """
-    network = models.make(method, **(settings or {}))
-    dataset = _dataset(network, inputs, labels, subjects, databases, clips)
+    learner = methods.make(method, **(settings or {}))
+    if learner.takes not in KINDS:
+        raise InputError(
+            f"{learner.title} takes features of frames, not arrays: run it by experiments/loso.py"
+        )
+    dataset = _dataset(learner, inputs, labels, subjects, databases, clips)
     split = loso.SPLIT
     if groups is None:
         every_fold, held_out = one_a_subject(dataset.databases, dataset.subjects)
@@ -105,19 +116,19 @@ def leave_one_subject_out(
         every_fold, held_out = leave_one_group_out(list(map(str, groups)), people)
         split = "leave-one-group-out"
     chosen = choose(every_fold, folds)
-    recipe = Recipe(
-        network.epochs if epochs is None else epochs,
-        network.batch_size if batch_size is None else batch_size,
-        precision,
-    )
-    rate = network.learning_rate if learning_rate is None else learning_rate
+    given = {
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed,
+        "precision": precision, "pretrain": pretrain, "fold_chunk": fold_chunk, "devices": devices,
+    }  # fmt: skip
+    trained = _training(learner, given)
     with tempfile.TemporaryDirectory() as nowhere:
         home = pathlib.Path(nowhere if out is None else out)
         with hold(home):
-            weights = taught.weights(method, network, home) if pretrain else None
+            if pretrain:
+                trained["weights"] = taught.weights(method, learner, home)
             _, done = loso.run(
-                method, network, dataset, "arrays", chosen, held_out, home, recipe, seed, rate,
-                weights, split=split, on_epoch=on_epoch, **sweep.sharing(fold_chunk, devices),
+                method, learner, dataset, "arrays", chosen, held_out, home,
+                split=split, on_epoch=on_epoch, **trained,
             )  # fmt: skip
     failed = [result.fold.name for result in done if result.failed_at is not None]
     if failed:
@@ -127,9 +138,33 @@ def leave_one_subject_out(
     return sorted(predictions, key=lambda p: places[p.database, p.subject, p.clip])
 
 
-def _dataset(network, inputs, labels, subjects, databases, clips) -> Dataset:
+_LEFT = {"seed": 0, "precision": "highest", "devices": "all"}
+"""What says nothing; of the others it is None."""
+
+
+def _training(method: Method, given: dict[str, Any]) -> dict[str, Any]:
+    """How a network is trained, as `mjfn_jax.runs.loso.run` takes it; of another method nothing."""
+    if not isinstance(method, Network):
+        for name, value in given.items():
+            if value != _LEFT.get(name):
+                raise InputError(f"{name}: {method.title} is not trained by epochs: leave it out")
+        return {}
+    own = {
+        name: getattr(method, name) if given[name] is None else given[name]
+        for name in ("epochs", "batch_size", "learning_rate")
+    }
+    return {
+        "recipe": Recipe(own["epochs"], own["batch_size"], given["precision"]),
+        "seed": given["seed"],
+        "learning_rate": own["learning_rate"],
+        "weights": method.start and method.start(),
+        **sweep.sharing(given["fold_chunk"], given["devices"]),
+    }
+
+
+def _dataset(method, inputs, labels, subjects, databases, clips) -> Dataset:
     """The arrays as clips, after all of them are checked."""
-    inputs = checked(network.takes, inputs, "N", network.title)
+    inputs = checked(method.takes, inputs, "N", method.title)
     labels = np.asarray(labels)
     databases = ["casme2"] * len(labels) if databases is None else list(map(str, databases))
     clips = range(len(labels)) if clips is None else clips
@@ -150,9 +185,9 @@ def _dataset(network, inputs, labels, subjects, databases, clips) -> Dataset:
     for name in dict.fromkeys(databases):
         if name == "pooled" or "/" in name:
             raise InputError(f"databases: {name!r} cannot be a database's name: take another")
-        if hasattr(network, "num_domains") and name not in DATABASES:
+        if hasattr(method, "num_domains") and name not in DATABASES:
             raise InputError(
-                f"databases: {network.title} tells the databases apart and does not know {name!r}; "
+                f"databases: {method.title} tells the databases apart and does not know {name!r}; "
                 f"it knows {', '.join(DATABASES)}"
             )
     if any("" in key for key in dataset.keys):

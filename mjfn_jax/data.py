@@ -87,8 +87,8 @@ def load(dataset: str, data_dir: str | os.PathLike[str], takes: str = "image") -
     Args:
       dataset: `smic`, `casme2`, `samm` or `3db`.
       data_dir: as given to the build.
-      takes: what of each clip, a key of `mjfn_jax.inputs.KINDS`: `image` and
-        `uv_strain` of the flow images; of the frames `apex`, uint8 [N, 224, 224, 1], grey by
+      takes: what of each clip, a key of `mjfn_jax.inputs.KINDS`: `image`, `uv_strain` and
+        `face_flow` of the flow images; of the frames `apex`, uint8 [N, 224, 224, 1], grey by
         ITU-R 601; `apex_motion`, a tuple of that and the motion of blocks round the apex,
         float32 [N, 64, 128], see `flow.features.block_motion`; `frames`, uint8
         [N, 5, 224, 224, 3], RGB, the apex in the middle.
@@ -129,6 +129,16 @@ def _uv_strain(record):
     return uv_strain(record["flow"])
 
 
+def _face_flow(record):
+    from flow.faces.crop import register  # OpenCV is not needed for the rest
+
+    try:
+        return register(record["flow"], record["points"])
+    except InputError as error:
+        where = "/".join(record[name] for name in ("database", "subject", "clip"))
+        raise InputError(f"clip {where}: {error}") from None
+
+
 def _apex(record) -> UInt8[np.ndarray, "224 224 1"]:
     apex = record["frames"][2].astype(np.uint32)
     # ITU-R 601 in thousandths: whole numbers, so that grey stays what it is.
@@ -145,6 +155,7 @@ _DATA_SETS = {"flow_images": shards.FlowImages, "frames": shards.Frames}
 _READERS = {
     "image": operator.itemgetter("image"),
     "uv_strain": _uv_strain,
+    "face_flow": _face_flow,
     "apex": _apex,
     "apex_motion": _apex_motion,
     "frames": operator.itemgetter("frames"),

@@ -15,8 +15,8 @@ _OURS = ("num_classes", "num_domains")
 class Method:
     """A way to tell a clip's class, with its settings as the fields of a frozen dataclass.
 
-    The two kinds are `mjfn_jax.models.network.Network` and
-    `mjfn_jax.handcrafted.method.Handcrafted`.
+    The two kinds are `mjfn_jax.models.network.Network`, trained by epochs, and
+    `mjfn_jax.fitted.Fitted`.
     """
 
     takes: ClassVar[str]

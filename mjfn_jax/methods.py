@@ -1,13 +1,22 @@
-"""Every method, by the name that `--method` takes: the networks and the handcrafted ones."""
+"""Every method, by the name that `--method` takes."""
 
 from typing import Any
 
 from flow.errors import InputError
+from mjfn_jax.drawn.kernel import DrawnKernel
+from mjfn_jax.drawn.mirror_svm import MirrorSvm
+from mjfn_jax.drawn.zero_shot import ZeroShot
 from mjfn_jax.handcrafted import HANDCRAFTED
 from mjfn_jax.method import Method
 from mjfn_jax.models import NETWORKS
 
-METHODS: dict[str, Method] = {**NETWORKS, **HANDCRAFTED}
+METHODS: dict[str, Method] = {
+    **NETWORKS,
+    **HANDCRAFTED,
+    "drawn": ZeroShot(),
+    "mirror-svm": MirrorSvm(),
+    "drawn-kernel": DrawnKernel(),
+}
 
 
 def make(name: str, **settings: Any) -> Method:

@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str], method: Network) -> dict[str, Any]:
         if names[0] == TRUNK
     }
     if not trunk:
-        having = [each.title for each in NETWORKS.values() if each.starts_from]
+        having = [each.title for each in NETWORKS.values() if each.starts_from and not each.start]
         raise InputError(
             f"{path}: {method.title} has no trunk to load weights into; those with one are "
             f"{', '.join(having)}"

@@ -132,9 +132,11 @@ def init(method: Network, runs: Runs, pretrained: Any = None) -> State:
             return jnp.broadcast_to(given, own.shape)
         return own | {name: put(own[name], part) for name, part in given.items() if name in own}
 
-    return state._replace(
-        params=put(state.params, pretrained), statistics=put(state.statistics, pretrained)
-    )
+    params = put(state.params, pretrained)
+    optimizer = _compiled_restart(method)(runs, params)
+    # An optimiser may keep what it is given. The state is donated: no array is in it twice.
+    optimizer = jax.tree.map(jnp.copy, optimizer)
+    return State(params, optimizer, put(state.statistics, pretrained))
 
 
 @functools.cache
@@ -146,6 +148,14 @@ def _compiled_init(method: Network):
         return State(params, method.optimizer(run.learning_rates, 1).init(params), variables)
 
     return jax.jit(jax.vmap(init_fold))
+
+
+@functools.cache
+def _compiled_restart(method: Network):
+    def restart_fold(run, params):
+        return method.optimizer(run.learning_rates, 1).init(params)
+
+    return jax.jit(jax.vmap(restart_fold))
 
 
 def init_variables(method: Network, key: Key[Array, ""]) -> dict[str, Any]:

@@ -31,3 +31,9 @@ def records(samples, database="smic"):
         Prediction(database, f"s{subject}", f"c{index}", int(label), int(prediction))
         for index, (label, prediction, subject) in enumerate(samples)
     ]
+
+
+def eyes_and_mouth(size):
+    """The five points of `flow.faces.points` on the recogniser's own crop, px."""
+    shares = [(0.22, 0.25), (0.78, 0.25), (0.5, 0.48), (0.35, 0.66), (0.65, 0.66)]
+    return np.array(shares, np.float32) * size - 0.5

@@ -25,7 +25,8 @@ def write_shards(data_dir, frames=False):
     do, and nothing moves.
     """
     still = np.zeros((len(FLOWS.clips), 224, 224, 2), np.float32)
-    _write(data_dir, shards.FlowImages, image=FLOWS.inputs, flow=still)
+    points = np.zeros((len(FLOWS.clips), 5, 2), np.float32)
+    _write(data_dir, shards.FlowImages, image=FLOWS.inputs, flow=still, points=points)
     if frames:
         shown = np.stack([images_of(FLOWS.labels, seed) for seed in range(5)], axis=1)
         motion = np.zeros((len(FLOWS.clips), 64, 128), np.float32)

@@ -12,7 +12,7 @@ from tiny import Tiny, taught_weights, three_databases
 import mjfn_jax
 from flow.disk.lock import hold
 from flow.errors import InputError
-from mjfn_jax import models, train
+from mjfn_jax import methods, train
 from mjfn_jax.drawn import taught
 from mjfn_jax.folds import leave_one_subject_out
 from mjfn_jax.runs import loso
@@ -53,7 +53,7 @@ def test_from_u_v_and_strain_to_a_log(method, epochs, tmp_path):
 
 
 def test_arrays_give_what_a_sweep_gives(monkeypatch, tmp_path):
-    monkeypatch.setitem(models.NETWORKS, "mjfn", Tiny())
+    monkeypatch.setitem(methods.METHODS, "mjfn", Tiny())
     flows = three_databases()
     order = np.random.default_rng(0).permutation(len(flows.labels))
     subjects, databases = ([part[k] for k in order] for part in (flows.subjects, flows.databases))
@@ -82,7 +82,7 @@ def test_arrays_give_what_a_sweep_gives(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "stsnet"}, "no network stsnet; choose one of mjfn, "),
+        ({"method": "stsnet"}, "no method stsnet; choose one of mjfn, "),
         ({"method": "mjfn"}, r"MJFN takes uint8 \[N, 224, 224, 3\], not float32 \(12, 28, 28, 3\)"),
         (
             {"subjects": SUBJECTS[:5]},
@@ -173,7 +173,7 @@ def test_a_value_that_is_not_finite_is_named_before_the_training(value, monkeypa
 @pytest.fixture
 def tiny(monkeypatch):
     """A call with a network of two layers, and the arrays of eleven clips."""
-    monkeypatch.setitem(models.NETWORKS, "mjfn", Tiny())
+    monkeypatch.setitem(methods.METHODS, "mjfn", Tiny())
     flows = three_databases()
 
     def call(inputs=flows.inputs, labels=flows.labels, subjects=flows.subjects, **others):
@@ -266,7 +266,7 @@ def test_groups_are_held_out_together(tiny, tmp_path):
 
 
 def test_a_network_on_arrays_starts_from_drawn_motion_and_keeps_it_in_out(monkeypatch, tmp_path):
-    monkeypatch.setitem(models.NETWORKS, "mjfn", Tiny())
+    monkeypatch.setitem(methods.METHODS, "mjfn", Tiny())
     weights, asked = taught_weights()
     monkeypatch.setattr(taught, "weights", weights)
     flows = three_databases()

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from skimage.data import astronaut
 
 import flow.algorithms
 import flow.images
@@ -29,7 +30,7 @@ CLIPS = ["s1_ne_01", "s1_ne_02", "s1_po_01"]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Three clips of SMIC in its owners' layout."""
+    """Three clips of SMIC in its owners' layout; one shows a face."""
     source = tmp_path_factory.mktemp("source")
     rng = np.random.default_rng(0)
     for clip in CLIPS:
@@ -37,6 +38,8 @@ def made(tmp_path_factory):
         folder = source / "SMIC_all_cropped" / "HS" / "s1" / "micro" / emotion / clip
         folder.mkdir(parents=True)
         texture = cv2.resize(rng.integers(0, 255, (6, 6), np.uint8), (32, 32))
+        if clip == CLIPS[1]:
+            texture = cv2.cvtColor(astronaut()[61:175, 179:272], cv2.COLOR_RGB2GRAY)
         for number, share in ((10, 0), (11, 0.2)):  # of one px to the right
             frame = (1 - share) * texture + share * np.roll(texture, 1, axis=1)
             cv2.imwrite(str(folder / f"reg_image{number}.bmp"), frame.astype(np.uint8))
@@ -99,6 +102,8 @@ def test_it_equals_the_plain_build_record_by_record(source, tmp_path, quick):
     build("smic", source, tmp_path / "plain", backend="opencv")
     build("smic", source, tmp_path / "beam", backend="opencv", beam=PIPELINE)
     _same(tmp_path / "beam", tmp_path / "plain")
+    found = [record["points"].all() for record in shards.open_shards("smic", tmp_path / "beam")]
+    assert found == [False, True, False]
     one, two = (shards.folder("smic", tmp_path / name) for name in ("plain", "beam"))
     assert sorted(os.listdir(one)) == sorted(os.listdir(two))
     for name in ("dataset_info.json", "features.json", "metadata.json", NAME):
@@ -194,7 +199,7 @@ def test_the_command_with_relative_paths_and_workers_in_processes(source, tmp_pa
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"smic: 3 clips, written to {tmp_path}/data/flow_images/smic/1.0.0\n"
+    assert done.stdout == f"smic: 3 clips, written to {tmp_path}/data/flow_images/smic/1.1.0\n"
     build("smic", source, tmp_path / "plain", backend="opencv")
     _same(tmp_path / "data", tmp_path / "plain")
 

@@ -20,6 +20,7 @@ from scipy import ndimage
 
 import flow.algorithms
 import flow.build.local
+import flow.faces.points
 from flow import shards
 from flow.__main__ import main
 from flow.algorithms import Farneback, TvL1
@@ -34,9 +35,10 @@ from flow.errors import InputError
 from flow.faces.frames import read_face
 from flow.tvl1 import tvl1
 
-RECORD = {"image", "flow", "label", "database", "subject", "clip", "onset", "apex", "offset", "box"}
+ANNOTATION = {"label", "database", "subject", "clip", "onset", "apex", "offset", "box"}
+RECORD = ANNOTATION | {"image", "flow", "points"}
 """All that a record of flow images holds: no frame."""
-FRAMES_RECORD = RECORD - {"image", "flow"} | {"frames", "motion"}
+FRAMES_RECORD = ANNOTATION | {"frames", "motion"}
 
 
 def _frames(seed, n, size=32):
@@ -133,7 +135,7 @@ def _records(dataset, data_dir, data_set=shards.FlowImages):
 
 def test_a_record_holds_the_flow_between_onset_and_apex(source, data_dir):
     lines = build("casme2", source, data_dir, backend="opencv")
-    assert lines == [f"casme2: 4 clips, written to {data_dir}/flow_images/casme2/1.0.0"]
+    assert lines == [f"casme2: 4 clips, written to {data_dir}/flow_images/casme2/1.1.0"]
     opened = shards.open_shards("casme2", data_dir)
     assert [record["clip"] for record in opened] == ["EP01_00", "EP01_01", "EP01_02", "EP01_03"]
     assert [record["label"] for record in opened] == [1, 0, 2, 0]
@@ -148,6 +150,7 @@ def test_a_record_holds_the_flow_between_onset_and_apex(source, data_dir):
     (wanted,) = tvl1(onset[None], apex[None], backend="opencv")
     assert np.array_equal(record["flow"], wanted)
     assert np.array_equal(record["image"], flow_to_color(wanted))
+    assert (record["points"] == 0).all()  # a texture is no face
 
     metadata = opened.metadata["casme2"]
     assert metadata["backend"] == "opencv"
@@ -284,6 +287,15 @@ def test_pairs_in_batches_give_the_same_records(source, built, tmp_path, quick, 
     monkeypatch.setattr(flow.build.local, "batching", lambda product, algorithm: (3, 2))
     build("casme2", source, tmp_path / "batches", backend="opencv")
     assert _records("casme2", tmp_path / "batches") == _records("casme2", built)
+
+
+def test_points_found_in_another_way_are_another_data_set(source, built, quick, monkeypatch):
+    monkeypatch.setattr(flow.faces.points, "METHOD", "another")
+    with pytest.raises(InputError, match="made with other parameters"):
+        build("casme2", source, built, backend="opencv")
+    build("casme2", source, built.parent / "new", backend="opencv")
+    (metadata,) = shards.open_shards("casme2", built.parent / "new").metadata.values()
+    assert metadata["parameters"]["points"] == "another"
 
 
 def test_a_damaged_data_set_is_made_again(source, built, quick):

@@ -6,6 +6,7 @@ from PIL import Image
 
 from flow import shards
 from flow.errors import InputError
+from flow.faces.crop import register
 from mjfn_jax import data
 
 # In no order, and with one subject's name in two databases.
@@ -15,6 +16,8 @@ CLIPS = {
     "samm": [("s1", "z", 2), ("6", "y", 0)],
 }
 
+POINTS = np.array([[70, 60], [150, 64], [110, 100], [85, 150], [140, 152]], np.float32)
+
 
 def image_of(database, clip):
     return np.random.default_rng([ord(clip), len(database)]).integers(
@@ -22,11 +25,16 @@ def image_of(database, clip):
     )
 
 
+def flow_of(clip):
+    return np.random.default_rng(ord(clip)).normal(size=(224, 224, 2)).astype(np.float32)
+
+
 def records(database):
     for subject, clip, label in CLIPS[database]:
         yield {
             "image": image_of(database, clip),
-            "flow": np.zeros((224, 224, 2), np.float32),
+            "flow": flow_of(clip),
+            "points": POINTS,
             "label": label,
             "database": database,
             "subject": subject,
@@ -57,7 +65,7 @@ def data_dir(tmp_path_factory):
         shards.write(database, records(database), metadata, data_dir, data_dir / "scratch")
         shown = []
         for record in records(database):
-            del record["image"], record["flow"]
+            del record["image"], record["flow"], record["points"]
             frames = frames_of(database, record["clip"])
             shown.append(record | {"frames": frames, "motion": motion_of(record["clip"])})
         metadata = {"fingerprint": f"of the frames of {database}"}
@@ -113,6 +121,16 @@ def test_the_apex_and_its_motion_are_two_arrays(data_dir):
     assert motion.dtype == np.float32
     np.testing.assert_array_equal(motion, [motion_of(clip) for clip in flows.clips])
     assert flows.labels.tolist() == [1, 0, 2, 2, 0, 1]
+
+
+def test_the_flow_of_a_face_is_on_the_recognisers_crop(data_dir):
+    flows = data.load("3db", data_dir, "face_flow")
+    assert flows.inputs.shape == (6, 28, 28, 2) and flows.inputs.dtype == np.float32
+    for face, clip in zip(flows.inputs, flows.clips, strict=True):
+        np.testing.assert_array_equal(face, register(flow_of(clip), POINTS))
+    with pytest.raises(InputError, match=r"^clip smic/s2/b: "):
+        broken = {"database": "smic", "subject": "s2", "clip": "b", "flow": flow_of("b")}
+        data._READERS["face_flow"](broken | {"points": np.ones((5, 2), np.float32)})
 
 
 def test_frames_come_as_they_are(data_dir):

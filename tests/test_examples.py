@@ -29,7 +29,8 @@ def test_the_benchmarks_say_what_they_take():
     done = subprocess.run([*command, "--help"], cwd=HOME, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(
-        name in done.stdout for name in ("stand_ins", "build", "layers", "table", "train", "flow")
+        name in done.stdout
+        for name in ("stand_ins", "build", "layers", "table", "train", "flow", "robustness")
     )
     done = subprocess.run(
         [sys.executable, "-c", "import experiments.benchmarks.gpu"], cwd=HOME, capture_output=True

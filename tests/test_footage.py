@@ -14,7 +14,7 @@ from flow.clips import Clip
 from flow.errors import InputError
 from flow.faces.frames import read_face
 from flow.synthetic.cast import cast
-from flow.synthetic.motion import CAMERAS, play
+from flow.synthetic.motion import CAMERAS, Disturbances, play
 
 BOX = (8, 4, 32, 40)
 
@@ -234,7 +234,7 @@ def test_a_box_that_leaves_the_video_names_the_frame(tmp_path):
 
 def test_the_face_of_a_stand_in_is_found_in_a_video_after_frames_without_one(tmp_path):
     plan = next(plan for plan in cast("mini", 0, 1.0) if plan.database == "samm")
-    frames = play(plan, 0, 1.0, [plan.onset, plan.apex]).frames
+    frames = play(plan, 0, Disturbances.of(1.0), [plan.onset, plan.apex]).frames
     height, width = frames[0].shape
     path = tmp_path / "a.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 200, (width, height))

@@ -148,7 +148,7 @@ def test_the_code_of_a_method_is_all_that_it_and_its_training_import_of_this_pro
         assert {name for name in before if before[name] != after[name]} == touched
 
 
-def test_every_method_has_an_identity_that_json_can_hold():
+def test_every_method_has_an_identity_that_json_can_hold(drawn_weights):
     for name, method in methods.METHODS.items():
         recipe = RECIPE if name in NETWORKS else None
         about = identity(name, method, FLOWS, "3db", PROTOCOL, recipe)

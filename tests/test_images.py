@@ -6,10 +6,14 @@ import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.data import astronaut
 
 from flow.algorithms import ALGORITHMS, Algorithm, Dis, Farneback, TvL1, algorithm
 from flow.color import flow_to_color
 from flow.errors import InputError
+from flow.faces.crop import register
+from flow.faces.frames import cut
+from flow.faces.points import find_points
 from flow.footage import Faces
 from flow.images import FlowImage, flow_images, follow
 from flow.strain import strain
@@ -102,6 +106,16 @@ def test_a_flow_that_is_not_finite_names_the_clip(bad, apex):
         next(follow(_faces(apex), Drawn(bad)))
 
 
+def test_the_points_are_those_of_the_onset_and_zeros_without_a_face():
+    faces = _faces(2)
+    photograph = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2GRAY)
+    faces.grey[0] = cut(photograph, (179, 61, 93, 114), "astronaut")
+    face, texture = flow_images([faces, _faces(2)], Drawn())
+    assert np.array_equal(face.points, find_points(faces.grey[0]))
+    assert np.array_equal(texture.points, np.zeros((5, 2), np.float32))
+    assert register(texture.flow, texture.points).shape == (28, 28, 2)
+
+
 def test_one_frame_has_no_motion():
     whole = _faces(None)
     alone = Faces("here", whole.grey[:1], (7,), whole.times[:1], None)
@@ -131,6 +145,6 @@ def test_tvl1_says_who_computes_it_and_in_batches_only_on_a_gpu(monkeypatch):
 
 
 def test_an_image_is_a_record_of_its_apex():
-    image = FlowImage(9, None, np.zeros((224, 224, 2), np.float32))
+    image = FlowImage(9, None, np.zeros((224, 224, 2), np.float32), np.zeros((5, 2), np.float32))
     assert (image.color == 255).all()
     assert (image.strain == 0).all()

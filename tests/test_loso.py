@@ -478,13 +478,41 @@ def test_a_network_that_starts_from_drawn_motion_says_so_and_trains_otherwise(
     assert "recipe.pretrained is not here and d1d1d1d1d1d1… there" in refused(capsys, *flags)
 
 
-def test_drawn_motion_and_a_file_exclude_each_other_and_a_method_on_features_has_neither(
-    data_dir, tmp_path, capsys
+def test_drawn_motion_is_refused_beside_a_file_and_for_what_it_cannot_teach(
+    data_dir, drawn_weights, tmp_path, capsys
 ):
     flags = (*SHORT, f"--data_dir={data_dir}", f"--out={tmp_path}", "--pretrain=drawn")
     said = refused(capsys, *flags, "--pretrained=some.npz")
     assert "--pretrain=drawn and --pretrained=some.npz: a network starts from one of them" in said
     said = refused(capsys, f"--data_dir={data_dir}", "--method=lbp-top", "--pretrain=drawn")
-    assert said == "error: --pretrain: LBP-TOP has no network: leave it out"
+    assert said == "error: --pretrain: LBP-TOP is not trained by epochs: leave it out"
     said = refused(capsys, f"--data_dir={data_dir}", "--method=atnet", "--pretrain=drawn")
     assert said.startswith("error: --pretrain=drawn: ATNet takes apex_motion, which shows a face")
+    said = refused(capsys, f"--data_dir={data_dir}", "--method=drawn-tuned", "--pretrain=drawn")
+    assert "Drawn motion, tuned starts from drawn motion as it is: leave it out" in said
+
+
+def test_a_method_without_epochs_is_set_beside_an_earlier_run(
+    whole, data_dir, drawn_weights, tmp_path, capsys
+):
+    flags = ("--dataset=3db", f"--data_dir={data_dir}", "--method=drawn", f"--out={tmp_path}")
+    run(*flags, f"--beside={whole[0]}")
+    *_, head, earlier, ours, written = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[0] == "method" and written == f"written to {tmp_path}"
+    assert earlier.startswith("Tiny ") and f"{whole[1]['scores']['pooled']['uf1']:.3f}" in earlier
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert ours.startswith("Drawn motion, zero-shot ") and "(p " in ours
+    assert results["identity"]["recipe"] is None
+    digest = json.loads((drawn_weights / "drawn.json").read_text())["sha256"]
+    assert results["identity"]["method"]["settings"] == {"weights": digest}
+    assert all(len(p["probabilities"]) == 3 for p in results["predictions"])
+
+
+def test_an_earlier_run_that_is_not_there_or_of_other_clips_is_one_line(
+    whole, data_dir, drawn_weights, tmp_path, capsys
+):
+    flags = ("--dataset=3db", f"--data_dir={data_dir}", "--method=drawn", f"--out={tmp_path}")
+    message = refused(capsys, *flags, f"--beside={tmp_path}")
+    assert "results.json: no results that can be read" in message
+    with pytest.raises(SystemExit, match="Tiny, Drawn motion, zero-shot: predictions of different"):
+        run(*flags, "--folds=samm/6", f"--beside={whole[0]}")

@@ -18,6 +18,7 @@ def _records(n, database="casme2"):
         yield {
             "image": rng.integers(0, 256, (224, 224, 3), np.uint8),
             "flow": rng.normal(size=(224, 224, 2)).astype(np.float32),
+            "points": rng.normal(size=(5, 2)).astype(np.float32),
             "label": i % 3,
             "database": database,
             "subject": f"sub{9 - i // 2:02}",  # not in alphabetical order
@@ -69,7 +70,7 @@ def test_tfds_reads_it_without_this_package(data_dir):
     code = """
 import sys, tensorflow_datasets as tfds
 one = tfds.data_source("flow_images/casme2", data_dir=sys.argv[1], split="clips")
-two = tfds.builder_from_directory(sys.argv[1] + "/flow_images/casme2/1.0.0").as_data_source("clips")
+two = tfds.builder_from_directory(sys.argv[1] + "/flow_images/casme2/1.1.0").as_data_source("clips")
 print(len(one), len(two), two[4]["clip"].decode(), "flow" in sys.modules)
 """
     run = subprocess.run(
@@ -81,7 +82,7 @@ print(len(one), len(two), two[4]["clip"].decode(), "flow" in sys.modules)
 def _frames(n):
     for record in _records(n):
         rng = np.random.default_rng(record.pop("label"))
-        del record["image"], record["flow"]
+        del record["image"], record["flow"], record["points"]
         yield record | {
             "label": 1,
             "frames": rng.integers(0, 256, (5, 224, 224, 3), np.uint8),
@@ -107,7 +108,14 @@ def test_frames_are_a_data_set_of_their_own_beside_the_flow_images(data_dir):
 
 
 def test_flow_images_have_no_feature_for_a_frame():
-    assert set(shards.FlowImages.arrays) == {"image", "flow"}
+    assert set(shards.FlowImages.arrays) == {"image", "flow", "points"}
+
+
+def test_flow_images_without_points_are_not_read_as_such(data_dir):
+    path = shards.folder("smic", data_dir)
+    path.rename(path.with_name("1.0.0"))
+    with pytest.raises(InputError, match=r"smic/1\.1\.0: no data set; make it by"):
+        shards.open_shards("smic", data_dir)
 
 
 def test_frames_that_are_not_there_are_named_with_the_command_that_makes_them(data_dir):

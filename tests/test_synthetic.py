@@ -208,7 +208,7 @@ def test_a_frames_source_is_the_inverse_of_the_true_motion(units, amplitude, dri
 @pytest.mark.parametrize("database", ["smic", "casme2", "samm"])
 def test_the_saved_motion_takes_the_onset_to_the_apex(database):
     plan = _still(_plans(database, "mini")[1], ("6", "12", "1", "2"), 3.0)
-    take = motion.play(plan, 0, 0.0, (plan.onset, plan.apex))
+    take = motion.play(plan, 0, motion.Disturbances(), (plan.onset, plan.apex))
     onset, apex = (np.float32(motion.crop(f, database)) for f in take.frames)
     if onset.ndim == 3:
         onset, apex = onset.mean(-1), apex.mean(-1)
@@ -237,14 +237,16 @@ def test_the_apex_is_the_peak_and_the_onset_is_still():
 
 def test_a_frame_is_the_same_whichever_others_are_rendered():
     plan = _plans("smic", "mini")[0]
-    alone = motion.play(plan, 0, 1.0, (plan.apex,)).frames[0]
-    among = motion.play(plan, 0, 1.0, (plan.onset, plan.apex)).frames[1]
+    alone = motion.play(plan, 0, motion.Disturbances.of(1.0), (plan.apex,)).frames[0]
+    among = motion.play(plan, 0, motion.Disturbances.of(1.0), (plan.onset, plan.apex)).frames[1]
     np.testing.assert_array_equal(alone, among)
 
 
 def test_every_frame_has_its_own_noise():
     plan = _plans("smic", "mini")[0]
-    first, second = motion.play(plan, 0, 1.0, (plan.onset, plan.onset + 1)).frames
+    first, second = motion.play(
+        plan, 0, motion.Disturbances.of(1.0), (plan.onset, plan.onset + 1)
+    ).frames
     change = second.astype(np.float32) - first
     change -= cv2.GaussianBlur(change, (0, 0), 3)  # flicker is smooth
     assert change.std() > 1.8  # 1.6 times the square root of 2 is 2.3
@@ -257,6 +259,85 @@ def test_difficulty_0_has_neither_noise_nor_drift_nor_blinks():
     assert (motion._lights(plan, 0.0, rng) == (1, 0, 0)).all()
     assert (motion._eyelids(plan, 0.0, rng) == 1).all()
     assert action_units.perform("happiness", 1.0, 0.0, rng).extras == ()
+
+
+def test_difficulty_scales_drift_blinks_flicker_and_noise_alike():
+    assert motion.Disturbances.of(0.0) == motion.Disturbances()
+    given = dataclasses.asdict(motion.Disturbances.of(2.0))
+    assert {name for name, factor in given.items() if factor == 2} == {
+        *("drift", "blink", "flicker", "noise"),
+    }
+    assert not any(given[name] for name in ("yaw_pitch", "closing", "gaze"))
+
+
+@pytest.mark.parametrize(("name", "factor"), [("drift", -1.0), ("closing", 1.5)])
+def test_a_disturbance_out_of_range_is_named(name, factor):
+    with pytest.raises(ValueError, match=f"{name} is {factor}"):
+        motion.Disturbances(**{name: factor})
+
+
+@pytest.mark.parametrize("name", ["drift", "yaw_pitch", "closing", "gaze", "flicker"])
+def test_a_single_disturbance_changes_the_apex(name):
+    plan = _plans("smic", "mini")[0]
+    calm = motion.play(plan, 0, motion.Disturbances(), (plan.onset, plan.apex)).frames
+    one = motion.Disturbances(**{name: 1.0})
+    onset, apex = motion.play(plan, 0, one, (plan.onset, plan.apex)).frames
+    assert (apex != calm[1]).any()
+    assert (onset == calm[0]).all() == (name != "flicker")  # the onset is what moves
+
+
+def test_a_closed_eye_at_the_apex_is_open_at_the_onset():
+    for plan in _plans("samm", "mini"):
+        lids = motion._closing(plan, motion.Disturbances(closing=0.8))
+        assert lids[0] == 1
+        assert lids.argmin() == plan.apex - plan.onset
+        assert lids.min() == pytest.approx(0.2)
+
+
+def test_both_irises_turn_to_the_same_side_and_nothing_else_moves():
+    who = identity.draw(np.random.default_rng(1))
+    window = (0, 90, 280, 160)
+    ahead, aside = (portrait.paint(who, window, gaze=gaze) for gaze in ((0.0, 0.0), (5.0, 0.0)))
+
+    def pupil(image, side):
+        x = 2 * (who.marks.middle + side * who.marks.eye_apart)
+        y = 2 * (who.marks.eye - 90)
+        half = image[round(y) - 14 : round(y) + 15, round(x) - 36 : round(x) + 37].mean(-1)
+        dark = np.maximum(0.12 - half, 0)
+        return (dark.sum(0) * np.arange(dark.shape[1])).sum() / dark.sum() / 2
+
+    for side in (-1, 1):
+        assert pupil(aside, side) - pupil(ahead, side) == pytest.approx(5, abs=1.2)
+    rows, columns = np.nonzero(np.abs(aside - ahead).max(-1) > 1e-6)
+    assert np.abs(np.abs(columns / 2 - who.marks.middle) - who.marks.eye_apart).max() < 28
+    assert np.abs(rows / 2 + 90 - who.marks.eye).max() < 12
+
+
+def test_a_turned_head_moves_its_middle_most_and_the_wall_not():
+    who = identity.draw(np.random.default_rng(1))
+    depth = motion._depth(who, _X, _Y)
+    assert depth.argmax() // 280 == pytest.approx((who.marks.chin - 32) / 2, abs=1)
+    assert 0.8 * who.face_half < depth.max() < who.face_half
+    assert not depth[:, 0].any() and not depth[-1].any()
+
+
+def test_a_turned_heads_source_is_the_inverse_of_its_motion():
+    who = identity.draw(np.random.default_rng(1))
+    depth = motion._depth(who, _X, _Y)
+    turn = np.float32([0.03, -0.02])
+    calm, still = np.zeros((*_X.shape, 2), np.float32), np.zeros(4, np.float32)
+    camera = motion.CAMERAS["casme2"]
+    sx, sy = motion._inverse(calm, 0.0, still, _X, _Y, camera, depth[..., None] * turn)
+    there = motion._depth(who, sx, sy)[..., None] * turn
+    assert np.abs(sx + there[..., 0] - _X).max() < 0.03
+    assert np.abs(sy + there[..., 1] - _Y).max() < 0.03
+
+
+def test_a_moment_between_two_frames_lies_between_them():
+    track = np.float32([[0, 4], [1, 2], [2, 8]])
+    np.testing.assert_array_equal(motion._at(track, 1), [1, 2])
+    np.testing.assert_allclose(motion._at(track, 1.25), [1.25, 3.5])
+    assert motion._at(track[:, 0], 2) == 2
 
 
 def test_faces_of_subjects_differ_and_closed_eyes_change_the_eyes_only():
@@ -275,7 +356,9 @@ def test_faces_of_subjects_differ_and_closed_eyes_change_the_eyes_only():
 
 def test_a_face_detector_trained_on_photographs_sees_a_stand_in():
     plan = _plans("samm", "mini")[0]
-    left, top, width, height = faces.find_face(motion.play(plan, 0, 1.0, [plan.onset]).frames[0])
+    left, top, width, height = faces.find_face(
+        motion.play(plan, 0, motion.Disturbances.of(1.0), [plan.onset]).frames[0]
+    )
     true_left, true_top, true_width, true_height = motion.CAMERAS["samm"].face
     wide = min(left + width, true_left + true_width) - max(left, true_left)
     high = min(top + height, true_top + true_height) - max(top, true_top)

@@ -1,6 +1,7 @@
 """Tables of methods: on a terminal, as CSV and as LaTeX."""
 
 import csv
+import dataclasses
 import datetime
 import re
 
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flow.errors import InputError
 from mjfn_jax.report import finished, tables
+from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.scores.paper import PAPER
 
 PARTS = ("pooled", "smic", "casme2", "samm")
@@ -54,8 +57,10 @@ def test_every_method_of_the_paper_has_a_line_and_the_others_come_after():
         *("ms", "notes"),
     ]
     titles = [line[0] for line in lines]
+    rule = titles.pop(len(PAPER))
+    assert set(rule) == {"-"} and len(rule) == max(map(len, text.splitlines()))
     assert titles == [*PAPER, "NewNet", "Broken", "MJFN, 2 JFM"]
-    by_title = dict(zip(titles, lines, strict=True))
+    by_title = {line[0]: line for line in lines}
     assert by_title["AlexNet"] == ["AlexNet", "failed", "0.760 / 0.720"]
     assert by_title["MDMO"] == ["MDMO", "-", "-"]
     assert by_title["Broken"] == ["Broken", "failed", "-"]
@@ -85,7 +90,9 @@ def test_the_best_epoch_has_a_column_where_a_row_has_it():
 
 def test_the_parts_stand_in_the_form_of_the_papers_table():
     rows = {"NewNet": row(0.5), "MJFN": row(0.6), "MDMO": row(0.4)}
-    assert cells(tables.table3_by_part(table(**rows))) == [
+    found = cells(tables.table3_by_part(table(**rows)))
+    assert set(*found.pop(3)) == {"-"}
+    assert found == [
         ["method", "3DB", "SMIC", "CASME II", "SAMM"],
         ["MDMO", "0.400 / 0.500 (-)", "0.400 / 0.500 (0.620 / 0.616)",
          "0.400 / 0.500 (0.717 / 0.710)", "0.400 / 0.500 (-)"],
@@ -108,6 +115,17 @@ def test_a_table_of_nothing_but_failures_is_shown():
     nothing = table(["MJFN"])
     assert cells(tables.table3(nothing))[-1] == ["MJFN", "failed", "0.834 / 0.806"]
     assert tables.table3_by_part(nothing).split() == ["method", "3DB"]
+
+
+def test_two_methods_stand_side_by_side_with_their_difference():
+    one = [Prediction("smic", f"s{n % 4}", str(n), n % 3, n % 3) for n in range(12)]
+    other = [dataclasses.replace(p, prediction=0) for p in one[::-1]]
+    head, first, second = cells(tables.side_by_side({"A": one, "B": other}, "A"))
+    assert head == ["method", "UF1 [95 %]", "UAR [95 %]", "UF1 against A"]
+    assert first[:2] == ["A", "1.000 [1.000, 1.000]"]
+    assert second[-1].startswith("-0.833 (p 0.00")
+    with pytest.raises(InputError, match="A, B: predictions of different clips"):
+        tables.side_by_side({"A": one, "B": other[1:]}, "A")
 
 
 def test_networks_stand_with_the_mean_and_the_spread_of_their_seeds():
@@ -144,7 +162,7 @@ def test_a_text_that_a_spreadsheet_would_run_is_quoted_and_numbers_are_not(tmp_p
 
 def test_the_latex_table_is_the_papers_with_special_characters_escaped():
     best = finished.by_part(row(0.7)["scores"])["pooled"]
-    rows = {"50 % & {more}_#1": shown(), "MJFN": shown()}
+    rows = {"MJFN": shown(), "50 % & {more}_#1": shown()}
     rows["MJFN"]["scores"] = rows["MJFN"]["scores"] | {"pooled": best}
     run = finished.Run("a_run", "table3.py", datetime.datetime.now(), "3db", {}, rows, None, {})
     text = tables.latex(run)
@@ -157,6 +175,9 @@ def test_the_latex_table_is_the_papers_with_special_characters_escaped():
     columns = {line.replace(r"\&", "").count("&") for line in body if "multicolumn" not in line}
     assert columns == {8}
     assert r"\textbf{70.00}" in text
+    assert (
+        text.index("MJFN &") < text.index(r"\midrule", text.index("MJFN &")) < text.index("50 \\%")
+    )
     assert "MJFN & 83.38 & -- & 20.00 & --" in text
 
 

@@ -6,6 +6,8 @@
     python -m experiments.benchmarks train --quick
     python -m experiments.benchmarks table
     python -m experiments.benchmarks flow --quick
+    python -m experiments.benchmarks points
+    python -m experiments.benchmarks robustness --cache=DIR
 
 Each prints one JSON object, or writes it to `--json=FILE`. The figures in docs/measurements.md were
 made with it.
@@ -25,6 +27,8 @@ import tyro
 
 from experiments.benchmarks.flow import Flow
 from experiments.benchmarks.layers import Layers
+from experiments.benchmarks.points import Points
+from experiments.benchmarks.robustness import Robustness
 from experiments.benchmarks.table import Table
 from experiments.benchmarks.train import Train
 from flow import footage
@@ -105,6 +109,8 @@ def main() -> None:
         "table": Table,
         "train": Train,
         "flow": Flow,
+        "points": Points,
+        "robustness": Robustness,
     }
     command = tyro.extras.subcommand_cli_from_dict(
         commands, description=__doc__, use_underscores=True

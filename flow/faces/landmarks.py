@@ -56,7 +56,7 @@ def _number(cell: str, where: str) -> float:
     return number
 
 
-def on_face(landmarks: Float[np.ndarray, "68 2"], box: Box) -> Float[np.ndarray, "68 2"]:
+def on_face(landmarks: Float[np.ndarray, "N 2"], box: Box) -> Float[np.ndarray, "N 2"]:
     """Landmarks of a frame on its face of 224x224, as `flow.faces.frames.read_face` resizes it.
 
     Edges of the box become edges of the face, and these lie half a pixel outside the centres

@@ -16,7 +16,7 @@ from flow.clips import CLASSES
 from flow.color import flow_to_color
 from flow.errors import one_line
 from flow.synthetic.cast import Plan, cast
-from flow.synthetic.motion import CAMERAS, crop, play
+from flow.synthetic.motion import CAMERAS, Disturbances, crop, play
 from flow.tvl1 import tvl1
 
 _SIDE = 224  # of a flow image, as in the paper
@@ -37,12 +37,13 @@ class Settings:
 def draw(settings: Settings) -> None:
     """Draw one clip of every class from every database, each of another subject."""
     plans = cast("mini", settings.seed, settings.difficulty)
+    disturbances = Disturbances.of(settings.difficulty)
     figure = matplotlib.figure.Figure(figsize=(9.6, 4.9), dpi=85)
     panels = figure.subplots(3, 9)
     for row, database in zip(panels, CAMERAS, strict=True):
         for label, name in enumerate(CLASSES):
             plan = _choose(plans, database, label)
-            take = play(plan, settings.seed, settings.difficulty, (plan.onset, plan.apex))
+            take = play(plan, settings.seed, disturbances, (plan.onset, plan.apex))
             faces = [crop(frame, database) for frame in take.frames]
             grey = [_grey(face) for face in faces]
             color = flow_to_color(tvl1(grey[0][None], grey[1][None])[0])

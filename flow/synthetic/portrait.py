@@ -17,7 +17,10 @@ _Plane = Float32[np.ndarray, "H W"]
 
 
 def paint(
-    who: Identity, window: tuple[int, int, int, int], eyelids: float = 1.0
+    who: Identity,
+    window: tuple[int, int, int, int],
+    eyelids: float = 1.0,
+    gaze: tuple[float, float] = (0.0, 0.0),
 ) -> Float32[np.ndarray, "H W 3"]:
     """Paint a face.
 
@@ -26,6 +29,8 @@ def paint(
       window: left, top, right, bottom of what is shown, in pixels of a 280×340 face crop
         whose upper left corner is the origin.
       eyelids: 1 for open eyes, 0 for closed.
+      gaze: how far both irises lie to the right of and below the middle of their eyes, pixels of
+        the face crop. The lids stay as they are.
 
     Returns:
       RGB, 0 to 1, with `OVERSAMPLING` samples a pixel.
@@ -35,7 +40,7 @@ def paint(
     xs = (np.arange((right - left) * n, dtype=np.float32) + 0.5) / n - 0.5 + left
     ys = (np.arange((bottom - top) * n, dtype=np.float32) + 0.5) / n - 0.5 + top
     x, y = np.meshgrid(xs, ys)
-    return _Painter(who, x, y, eyelids).portrait()
+    return _Painter(who, x, y, eyelids, gaze).portrait()
 
 
 def _smooth(edge: _Plane, width: int | float) -> _Plane:
@@ -47,8 +52,11 @@ def _smooth(edge: _Plane, width: int | float) -> _Plane:
 class _Painter:
     """The planes that the parts of a face share while it is painted."""
 
-    def __init__(self, who: Identity, x: _Plane, y: _Plane, eyelids: float):
-        self.who, self.marks, self.x, self.y, self.eyelids = who, who.marks, x, y, eyelids
+    def __init__(
+        self, who: Identity, x: _Plane, y: _Plane, eyelids: float, gaze: tuple[float, float]
+    ):
+        self.who, self.marks, self.x, self.y = who, who.marks, x, y
+        self.eyelids, self.gaze = eyelids, gaze
         self.from_middle = x - who.marks.middle
         self.side = np.abs(self.from_middle)
         self.rng = np.random.default_rng(who.seed)
@@ -280,15 +288,24 @@ class _Painter:
         high = low - (low + 1.05 * who.eye_open * arch) * self.eyelids
         gap = _smooth(y - high, 0.7) * _smooth(low - y, 0.7) * _smooth(1 - np.abs(across), 0.04)
 
-        radius = np.hypot(self.side - marks.eye_apart, self.y - marks.eye + 1.0)
+        # Mirrored, the two irises that turn to one side move apart in `side`.
+        right, down = self.gaze
+        iris_x = self.side - marks.eye_apart
+        if right:
+            iris_x = iris_x - np.sign(self.from_middle) * np.float32(right)
+        iris_y = self.y - marks.eye + 1.0
+        if down:
+            iris_y = iris_y - np.float32(down)
+        radius = np.hypot(iris_x, iris_y)
         white = 0.80 - 0.22 * t**2 - 0.30 * np.exp(-np.maximum(y - high, 0) / 2.4)
         white = white + self._noise((3, 0.02))
         eye = white[..., None] * np.asarray((1.0, 0.95, 0.92), np.float32)
         caruncle = np.exp(-(((across + 0.93) / 0.10) ** 2))
         eye += (np.asarray((0.62, 0.38, 0.34), np.float32) - eye) * caruncle[..., None]
         size = 10.2
-        angle = np.arctan2(self.y - marks.eye + 1, self.side - marks.eye_apart)
-        spokes = 1 + 0.25 * np.sin(angle * 17 + 2 * np.sin(angle * 5)) + self._noise((1.5, 0.12))
+        angle = np.arctan2(iris_y, iris_x)
+        flecks = self._turned(self._noise((1.5, 0.12)))
+        spokes = 1 + 0.25 * np.sin(angle * 17 + 2 * np.sin(angle * 5)) + flecks
         iris = (
             np.asarray(who.iris, np.float32)
             * (spokes * (0.75 + 0.6 * (radius / size) ** 2))[..., None]
@@ -321,6 +338,14 @@ class _Painter:
         )
         hidden = 1 - (1 - dark) * (1 - line * (1 - gap)) * (1 - shadow * (1 - gap))
         return image * (1 - hidden)[..., None]
+
+    def _turned(self, plane: _Plane) -> _Plane:
+        """A plane that moves with the irises."""
+        right, down = (OVERSAMPLING * each for each in self.gaze)
+        if not (right or down):
+            return plane
+        shift = np.asarray([[1, 0, right], [0, 1, down]], np.float32)
+        return cv2.warpAffine(plane, shift, plane.shape[::-1], borderMode=cv2.BORDER_REFLECT)
 
     def _strokes(
         self, starts: np.ndarray, vectors: np.ndarray, bends: np.ndarray, thickness: int = 1

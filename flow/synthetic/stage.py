@@ -1,25 +1,20 @@
 """Renders a whole set of stand-in databases, with several processes, and can be resumed."""
 
-import concurrent.futures
-import concurrent.futures.process
 import csv
+import functools
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-import signal
 
-import cv2
 import numpy as np
 
-from flow.cores import cores
 from flow.disk import lock
 from flow.errors import InputError
 from flow.progress import OnProgress
-from flow.synthetic import trees
+from flow.synthetic import crew, trees
 from flow.synthetic.cast import SIZES, Plan, cast
-from flow.synthetic.motion import CAMERAS, play
+from flow.synthetic.motion import CAMERAS, Disturbances, play
 
 RENDERER = 2
 """Raised whenever the same settings would give other frames."""
@@ -165,52 +160,19 @@ def _film(
     total: int,
     on_progress: OnProgress,
 ) -> None:
-    """Render clips in parallel, some clips of one subject at a time: its face is painted once."""
     if not plans:
         return
-    jobs: list[list[Plan]] = []
-    for plan in plans:
-        same = jobs and (jobs[-1][0].database, jobs[-1][0].number) == (plan.database, plan.number)
-        if same and len(jobs[-1]) < 5:
-            jobs[-1].append(plan)
-        else:
-            jobs.append([plan])
     done = total - len(plans)
     on_progress(done, total)
-    count = processes or cores()
-    if count == 1:
-        for job in jobs:
-            done += _film_some(job, root, seed, difficulty)
-            on_progress(done, total)
-        return
-    # Spawned, not forked: a forked child may inherit locks of JAX's threads.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), _start_worker
-    )
-    with pool:
-        try:
-            futures = [pool.submit(_film_some, job, root, seed, difficulty) for job in jobs]
-            for future in concurrent.futures.as_completed(futures):
-                done += future.result()
-                on_progress(done, total)
-        except concurrent.futures.process.BrokenProcessPool:
-            raise InputError(
-                "a rendering process was killed, perhaps for lack of memory: "
-                "the same command continues"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
-    cv2.setNumThreads(1)
+    task = functools.partial(_film_some, root=root, seed=seed, difficulty=difficulty)
+    for count in crew.share(task, plans, processes):
+        done += count
+        on_progress(done, total)
 
 
 def _film_some(plans: list[Plan], root: pathlib.Path, seed: int, difficulty: float) -> int:
     for plan in plans:
-        take = play(plan, seed, difficulty)
+        take = play(plan, seed, Disturbances.of(difficulty))
         target = root / trees.folder(plan)
         scratch = root / _SCRATCH / f"{plan.database}_{plan.subject}_{plan.clip}"
         shutil.rmtree(scratch, ignore_errors=True)

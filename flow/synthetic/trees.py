@@ -48,11 +48,16 @@ def write_frames(plan: Plan, frames: list[np.ndarray], target: pathlib.Path) -> 
     """Write a clip's frames into the folder `target`."""
     for number, frame in zip(plan.frames, frames, strict=True):
         path = target / frame_name(plan, number)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == ".jpg" else []
-        done, data = cv2.imencode(path.suffix, frame, quality)
-        if not done:
-            raise InputError(f"{path}: the frame could not be encoded; check the OpenCV wheel")
-        path.write_bytes(data.tobytes())
+        path.write_bytes(encode(path, frame))
+
+
+def encode(path: pathlib.Path, frame: np.ndarray, quality: int = 92) -> bytes:
+    """A frame as an image file by its suffix; `quality` is that of a JPEG, 1 to 100."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+    done, data = cv2.imencode(path.suffix, frame, options)
+    if not done:
+        raise InputError(f"{path}: the frame could not be encoded; check the OpenCV wheel")
+    return data.tobytes()
 
 
 def write_workbooks(plans: list[Plan], root: pathlib.Path) -> None:

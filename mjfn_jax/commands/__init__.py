@@ -23,6 +23,10 @@ COMMANDS = {
         "how scores grow with the number of training subjects",
     ),
     "train": ("mjfn_jax.commands.train:Train", "one network on all subjects, to hand over"),
+    "pretrain": (
+        "mjfn_jax.commands.pretrain:Pretrain",
+        "the recogniser of drawn motion, out of nothing",
+    ),
     "score": ("mjfn_jax.commands.score:Score", "score a prediction log of any method"),
     "report": ("mjfn_jax.commands.report:Report", "one page of finished runs"),
 }

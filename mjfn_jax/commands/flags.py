@@ -87,7 +87,7 @@ class Training(Data):
     operands as a GPU would, which is slow. Parameters, Adam and predictions are float32."""
     pretrained: pathlib.Path | None = None
     """Weights that the method's residual trunk starts from, .safetensors or .npz, by the names of
-    torchvision's ResNet18 or by this project's own."""
+    torchvision's ResNet18 or by this project's own. `drawn-tuned` brings its own."""
     pretrain: Literal["drawn"] | None = None
     """`drawn`: the whole network starts from what it has learnt from drawn motion, which no face
     and no licence is needed for. It is taught once, in minutes, and kept in --data_dir."""
@@ -114,7 +114,9 @@ class Training(Data):
         if not isinstance(method, Network):
             for field in dataclasses.fields(Training):
                 if field.name in _NETWORKS and getattr(self, field.name) != field.default:
-                    raise InputError(f"--{field.name}: {method.title} has no network: leave it out")
+                    raise InputError(
+                        f"--{field.name}: {method.title} is not trained by epochs: leave it out"
+                    )
             return {}
         recipe = Recipe(
             method.epochs if self.epochs is None else self.epochs,
@@ -122,12 +124,12 @@ class Training(Data):
             self.precision,
         )
         rate = method.learning_rate if self.learning_rate is None else self.learning_rate
-        weights = None
         if self.pretrain and self.pretrained:
             raise InputError(
                 f"--pretrain={self.pretrain} and --pretrained={self.pretrained}: a network starts "
                 "from one of them: leave the other out"
             )
+        weights = method.start and method.start()
         if self.pretrain:
             weights = self.taught(self.method, method)
         if self.pretrained is not None:

@@ -15,8 +15,9 @@ from flow.errors import InputError
 from mjfn_jax.commands.console import progress_bar
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.data import Dataset
-from mjfn_jax.drawn.views import VIEWS
+from mjfn_jax.drawn.taught import teachable
 from mjfn_jax.folds import few_subjects, leave_one_subject_out
+from mjfn_jax.handcrafted import Handcrafted
 from mjfn_jax.method import Method
 from mjfn_jax.methods import METHODS
 from mjfn_jax.models import Network
@@ -68,7 +69,7 @@ class LearningCurve(Data):
         images = self.clips()
         counts = self._counts(len(set(images.people)))
         for name in names:
-            if 1 in counts and not isinstance(METHODS[name], Network):
+            if 1 in counts and hasattr(METHODS[name], "machine"):
                 raise InputError(
                     f"--subjects={self.subjects}: {METHODS[name].title} is chosen in its "
                     "training subjects, so it takes two: leave 1 out"
@@ -79,10 +80,12 @@ class LearningCurve(Data):
             for name in names:
                 method = METHODS[name]
                 clips = self._given(method, images)
-                lines.append(self._line(name, method, clips, counts, out, None))
-                if self.pretrain and isinstance(method, Network) and method.takes in VIEWS:
-                    weights = self.taught(name, method)
-                    lines.append(self._line(name, method, clips, counts, out, weights))
+                start = method.start and method.start() if isinstance(method, Network) else None
+                lines.append(self._line(name, method, clips, counts, out, start))
+                if self.pretrain and teachable(method):
+                    start = self.taught(name, method)
+                    line = self._line(name, method, clips, counts, out, start, self.pretrain)
+                    lines.append(line)
             failed = [why for line in lines for why in line.pop("failed")]
             curve = {
                 "dataset": self.dataset,
@@ -135,7 +138,7 @@ class LearningCurve(Data):
 
     def _given(self, method: Method, images: Dataset) -> Dataset:
         """The clips as a method takes them."""
-        if not isinstance(method, Network):
+        if isinstance(method, Handcrafted):
             return self.featured(method, images)[0]
         clips = images if method.takes == "image" else self.clips(method.takes)
         if (clips.keys, clips.labels.tolist()) != (images.keys, images.labels.tolist()):
@@ -145,7 +148,7 @@ class LearningCurve(Data):
             )
         return clips
 
-    def _line(self, name, method, clips, counts, out, weights) -> dict[str, Any]:
+    def _line(self, name, method, clips, counts, out, weights, pretrain=None) -> dict[str, Any]:
         """One method over all numbers of subjects."""
         recipe, rate, options, unit = None, 1e-4, {}, "fold"
         if isinstance(method, Network):
@@ -160,7 +163,7 @@ class LearningCurve(Data):
             for count in counts
         }
         points, failed = [], []
-        title = method.title + ", drawn motion before" * (weights is not None)
+        title = method.title + ", drawn motion before" * (pretrain is not None)
         folds = sum(len(each) for each, _ in splits.values())
         logging.info("%s: %d folds", title, folds)
         with progress_bar(folds * (recipe.epochs if recipe else 1), unit) as on_epoch:
@@ -175,7 +178,7 @@ class LearningCurve(Data):
         about = done.identity
         return {
             "title": method.title,
-            "pretrain": self.pretrain if weights else None,
+            "pretrain": pretrain,
             "identity": {"method": about["method"], "recipe": about["recipe"]},
             "points": points,
             "failed": failed,

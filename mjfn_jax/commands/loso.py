@@ -11,6 +11,8 @@ from mjfn_jax.commands.console import not_finite, progress_bar
 from mjfn_jax.commands.flags import Sharing, Training
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.handcrafted import Handcrafted
+from mjfn_jax.models import Network
+from mjfn_jax.report.tables import side_by_side
 from mjfn_jax.runs import loso, results
 from mjfn_jax.scores.parts import table
 
@@ -30,10 +32,14 @@ class Loso(Training):
     """Train on a Ray cluster: `local` starts one on this machine, `HOST:PORT` or `auto` joins
     one. Its workers take equal parts of the folds. `--out` must be on a file system that all its
     machines share."""
+    beside: pathlib.Path | None = None
+    """Folder of a finished run on the same clips: the pooled scores of both are shown, and the
+    difference on the same draws of subjects."""
 
     def run(self) -> None:
         """Load, split, train, score, write down."""
         method, trained = self.learner(), self._options() | self.trained()
+        earlier = None if self.beside is None else results.read_predictions(self.beside)
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-{self.method}"
         if isinstance(method, Handcrafted):
             clips, _ = self.featured(method, self.clips())
@@ -54,10 +60,19 @@ class Loso(Training):
         if summary["failed"]:
             raise not_finite(summary["failed"], trained["learning_rate"])
         print(table(summary["scores"], summary["majority"]))
+        if earlier is not None:
+            title, predictions = earlier
+            if title == method.title:
+                title = f"{title} in {self.beside}"
+            both = {
+                title: predictions,
+                method.title: [p for each in done for p in each.predictions],
+            }
+            print(f"\n{side_by_side(both, title)}")
         print(f"written to {out}")
 
     def _options(self):
-        if isinstance(self.learner(), Handcrafted):
+        if not isinstance(self.learner(), Network):
             if self.cluster is not None or self.sharing != Sharing():
                 raise InputError(
                     "--cluster, --fold_chunk and --devices are for networks: leave them out"

@@ -20,9 +20,11 @@ from mjfn_jax.commands.console import progress_bar
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.data import Dataset
 from mjfn_jax.drawn.pretrain import Lessons
-from mjfn_jax.drawn.views import VIEWS
+from mjfn_jax.drawn.taught import teachable
+from mjfn_jax.fitted import Fitted
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.handcrafted import Handcrafted, timing
+from mjfn_jax.models import Network
 from mjfn_jax.precision import Precision
 from mjfn_jax.report import tables
 from mjfn_jax.runs import trials
@@ -30,7 +32,7 @@ from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.runs.identity import data as data_of
 from mjfn_jax.runs.loso import SPLIT
 from mjfn_jax.runs.results import versions
-from mjfn_jax.runs.row import milliseconds, row
+from mjfn_jax.runs.row import milliseconds, milliseconds_of_fitted, row
 from mjfn_jax.scores.comparison import compare, gains
 from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.scores.paper import place
@@ -106,14 +108,15 @@ class Table3(Data):
         with hold(out):
             for name in (name for name in METHODS if name in flags.methods):
                 method = methods.METHODS[name]
-                make = _handcrafted if isinstance(method, Handcrafted) else _learned
+                kinds = ((Network, _learned), (Handcrafted, _handcrafted), (Fitted, _fitted))
+                make = next(make for kind, make in kinds if isinstance(method, kind))
                 given = name, method, flags, load, folds, held_out, out
                 with _noted(failed, method.title):
                     made = make(*given, weights.get(name))
                     for seed, why in made.pop("failed_seeds").items():
                         failed[f"{method.title}, seed {seed}"] = why
                     rows[method.title] = made
-                if flags.pretrain and method.title in rows and method.takes in VIEWS:
+                if flags.pretrain and method.title in rows and teachable(method):
                     with _noted(failed, f"{method.title}, {DRAWN}"):
                         made = _taught(*given)
                         for seed, why in made.pop("failed_seeds").items():
@@ -187,9 +190,10 @@ def _weights(flags: Table3) -> dict[str, tuple[pathlib.Path, Any]]:
     for path in flags.pretrained:
         fits, why = False, f"{path}: none of --methods has a trunk to load weights into"
         for name in flags.methods:
-            if methods.METHODS[name].starts_from:
+            method = methods.METHODS[name]
+            if method.starts_from and not method.start:
                 try:
-                    loaded = pretrained.load(path, methods.METHODS[name])
+                    loaded = pretrained.load(path, method)
                 except InputError as error:
                     why = str(error)
                 else:
@@ -202,14 +206,11 @@ def _weights(flags: Table3) -> dict[str, tuple[pathlib.Path, Any]]:
 
 def _learned(name, method, flags, load, folds, held_out, out, weights) -> dict[str, Any]:
     """The row of a network."""
-    clips, images = load(method.takes), load("image")
-    if (clips.keys, clips.labels.tolist()) != (images.keys, images.labels.tolist()):
-        raise InputError(
-            "its frames are those of other clips than the flow images: build both again from one "
-            "--source"
-        )
-    given, notes = None, {}
-    if method.starts_from:
+    clips = _same_clips(load, method)
+    given, notes = method.start and method.start(), {}
+    if given:
+        notes["start"] = method.starts_from
+    elif method.starts_from:
         notes["start"] = f"from scratch (its authors: {method.starts_from})"
     if weights:
         file, start_from = weights
@@ -246,6 +247,27 @@ def _trained(name, method, flags, clips, folds, held_out, out, given) -> list[tr
             [(seed, method.learning_rate) for seed in seeds], given,
             on_epoch=on_epoch, oracle=flags.oracle, **flags.sharing.options(),
         )  # fmt: skip
+
+
+def _fitted(name, method, flags, load, folds, held_out, out, _) -> dict[str, Any]:
+    """The row of a method without epochs. It has no seed: it gives the same each time."""
+    clips = _same_clips(load, method)
+    with progress_bar(len(folds), "fold") as on_fold:
+        done = trials.run(
+            name, method, clips, flags.dataset, folds, held_out, out, on_epoch=on_fold
+        )
+    return row(method, done, milliseconds_of_fitted(method, clips))
+
+
+def _same_clips(load, method) -> Dataset:
+    """What a method takes of the clips of the flow images."""
+    clips, images = load(method.takes), load("image")
+    if (clips.keys, clips.labels.tolist()) != (images.keys, images.labels.tolist()):
+        raise InputError(
+            "its frames are those of other clips than the flow images: build both again from one "
+            "--source"
+        )
+    return clips
 
 
 def _handcrafted(name, method, flags, load, folds, held_out, out, _) -> dict[str, Any]:

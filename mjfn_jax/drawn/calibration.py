@@ -23,6 +23,10 @@ SETTINGS = Settings(
 )
 """What the calibration clips are drawn with: harder than what was taught."""
 
+THRESHOLD = 0.6
+"""The smallest largest probability of an answer that is not "not sure". Chosen on stand-ins, see
+docs/model_card.md."""
+
 MOVES = 1 / 7
 """A half face moves where it does so by more than this part of the flow's largest motion."""
 
@@ -36,8 +40,6 @@ class Calibration:
 
     temperature: float
     """What the mean log-probabilities are divided by."""
-    threshold: float
-    """The smallest largest probability of an answer that is not "not sure"."""
     slopes: tuple[float, ...]
     offsets: tuple[float, ...]
     """Of the log-odds of each half face, by its predicted motion."""
@@ -57,7 +59,6 @@ def fit(
     labels: Int[np.ndarray, " N"],
     units: Float[np.ndarray, "N U"],
     true_units: Float[np.ndarray, "N U"],
-    threshold: float,
 ) -> Calibration:
     """The temperature that makes the labels most probable, and a logistic curve a half face.
 
@@ -66,7 +67,6 @@ def fit(
       labels: the classes drawn.
       units: predicted motion of half faces, parts of the flow's largest.
       true_units: the motion drawn, in the same parts.
-      threshold: of :attr:`Calibration.threshold`.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -80,12 +80,21 @@ def fit(
         curve = LogisticRegression(C=1e6, max_iter=1000).fit(x[:, None], moves)
         slopes.append(round(float(curve.coef_[0, 0]), 6))
         offsets.append(round(float(curve.intercept_[0]), 6))
-    return Calibration(round(float(temperature), 6), threshold, tuple(slopes), tuple(offsets))
+    return Calibration(round(float(temperature), 6), tuple(slopes), tuple(offsets))
 
 
 def moving(units: Float[np.ndarray, "N U"]) -> Bool[np.ndarray, "N U"]:
     """Which half faces move, by their motion in parts of the flow's largest."""
     return _strengths(units) > MOVES
+
+
+def error(confidences: Float[np.ndarray, " N"], right: Bool[np.ndarray, " N"]) -> float:
+    """The expected calibration error: how far a probability is from the share of those that are
+    right, on average over 15 bins of as many answers each (Nguyen, O'Connor, 2015)."""
+    order = np.argsort(confidences, kind="stable")
+    parts = np.array_split(order, 15)
+    gaps = [abs(confidences[part].mean() - right[part].mean()) for part in parts if len(part)]
+    return float(np.average(gaps, weights=[len(part) for part in parts if len(part)]))
 
 
 def _strengths(units):

@@ -4,11 +4,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from flow.faces.crop import register
 from jaxtyping import Float, Float32
 
 from flow.drawn.fields import SMALLEST
 from flow.errors import InputError
+from flow.faces.crop import register
 from mjfn_jax.drawn.stretched import unstretched
 
 _LARGEST = 4096

@@ -23,6 +23,10 @@ OnEpoch = Callable[[int, float | None], None]
 with the weights that it makes (`mjfn_jax.drawn.taught`)."""
 
 
+TAUGHT = Settings(landmark=(0.015, 0.05), width=(0.2, 0.45), shift=(0.02, 0.06), scale=(0.04, 0.12))
+"""Faces that differ more in their geometry than those of the default settings."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Lessons:
     """What a network is taught, and for how long."""
@@ -32,7 +36,7 @@ class Lessons:
     epochs: int = 30
     passes: int = 1
     """How many times an epoch goes through its clips."""
-    settings: Settings = Settings()
+    settings: Settings = TAUGHT
     """How much the clips vary."""
 
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32
 
 from flow.drawn import HALVES
 from mjfn_jax import layers, precision
 from mjfn_jax.drawn import weights
-from mjfn_jax.drawn.calibration import Calibration
+from mjfn_jax.drawn.calibration import THRESHOLD, Calibration
 from mjfn_jax.drawn.flows import checked
+from mjfn_jax.drawn.mirror import mirrored
 from mjfn_jax.models.drawn import DrawnNet
 
 _BATCH = 256
@@ -65,25 +66,38 @@ class Recogniser:
 
     def see(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Seen:
         """The same of flows on the recogniser's crop, which are not looked at any more."""
-        logs, units, scale, _ = self._ask(faces)
-        found = self.calibration
-        probabilities = found.probabilities(logs)
+        asked, found = ask(self.method, self.variables, faces), self.calibration
+        probabilities = found.probabilities(asked.logs)
         return Seen(
             probabilities,
-            probabilities.max(1) >= found.threshold,
-            units * scale[:, None],
-            found.unit_probabilities(units),
+            probabilities.max(1) >= THRESHOLD,
+            asked.units * asked.scale[:, None],
+            found.unit_probabilities(asked.units),
         )
 
-    def features(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Float32[np.ndarray, "N S*C"]:
+    def features(self, faces: Float32[np.ndarray, "N 28 28 2"]) -> Float32[np.ndarray, "N _"]:
         """What the networks' last hidden layers say of flows on the crop."""
-        return self._ask(faces)[3]
+        return ask(self.method, self.variables, faces).features
 
-    def _ask(self, faces):
-        """Log-probabilities added over networks and mirror images, units, scale and features."""
-        answers = [_compiled(self.method)(self.variables, batch) for batch in _batches(faces)]
-        parts = (np.concatenate(part) for part in zip(*jax.device_get(answers), strict=True))
-        return tuple(part[: len(faces)] for part in parts)
+
+class Asked(NamedTuple):
+    """What S networks say together of N flows."""
+
+    logs: Float32[np.ndarray, "N K"]
+    """Log-probabilities, the mean over networks and over image and mirror image."""
+    units: Float32[np.ndarray, "N 36"]
+    """Motion of half faces, parts of the flow's largest, the same mean."""
+    scale: Float32[np.ndarray, " N"]
+    """That largest motion, px."""
+    features: Float32[np.ndarray, "N _"]
+    """The last hidden layers, the mean over image and mirror image."""
+
+
+def ask(method: DrawnNet, variables: Any, faces: Float32[np.ndarray, "N 28 28 2"]) -> Asked:
+    """Ask networks, S leading in their variables, of flows on the crop and their mirror images."""
+    answers = [_compiled(method)(variables, batch) for batch in _batches(faces)]
+    parts = (np.concatenate(part)[: len(faces)] for part in zip(*answers, strict=True))
+    return Asked(*parts)
 
 
 def _batches(faces: Float32[np.ndarray, "N 28 28 2"]) -> Iterator[np.ndarray]:
@@ -92,11 +106,6 @@ def _batches(faces: Float32[np.ndarray, "N 28 28 2"]) -> Iterator[np.ndarray]:
         part = faces[start : start + _BATCH]
         size = 1 << (len(part) - 1).bit_length()
         yield np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
-
-
-def mirrored(faces: Float[Array, "N 28 28 2"]) -> Float[Array, "N 28 28 2"]:
-    """The flow of the mirror image."""
-    return faces[:, :, ::-1] * jnp.array([-1, 1], jnp.float32)
 
 
 @functools.cache
@@ -132,6 +141,43 @@ def load(folder: pathlib.Path = weights.SHIPPED) -> Recogniser:
       InputError: as `mjfn_jax.drawn.weights.read`.
     """
     variables, record = weights.read(folder)
-    method = DrawnNet().configured(**record["settings"])
-    calibration = Calibration(**record["calibration"])
-    return Recogniser(method, variables, calibration, record["sha256"])
+    calibration = Calibration(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in record["calibration"].items()}
+    )
+    return Recogniser(weights.network(record), variables, calibration, record["sha256"])
+
+
+def recognise_flow(
+    flows: Any, points: Float[np.ndarray, "N 5 2"] | None = None, stretched: bool = False
+) -> Float32[np.ndarray, "N 3"]:
+    """The class of micro-expressions, from their optical flow from onset to apex.
+
+    The recogniser has seen drawn motion only, and no recording of a face. What is known of its
+    errors is in docs/model_card.md. `mjfn_jax.load("drawn").look` takes the same and says more:
+    action units, and whether the answer is to be trusted.
+
+    >>> import numpy as np, mjfn_jax
+    >>> from flow.drawn import draw
+    >>> flows = np.asarray(draw(jax.random.key(0), 4, size=56).flow)
+    >>> mjfn_jax.recognise_flow(flows).shape
+    (4, 3)
+
+    Args:
+      flows: float32 `[N, H, W, 2]`, u to the right and v down, px, of a face crop: the box of the
+        68 landmarks, with the eyes at x .22 and .78, y .25 and the mouth at y .66 of its sides.
+        28 to 4096 pixels a side. With `points` the crop may be any that shows the face.
+      points: float32 `[N, 5, 2]`, (x, y) in px of the flow: the eye on the image's left, that on
+        its right, the nose's tip, the mouth's corners on the left and on the right. Each flow is
+        registered to the crop by them.
+      stretched: the flows are images `[N, H, W, 3]` that were computed elsewhere: u, v and
+        optical strain, each stretched to 0 to 1 by its own lowest and highest value. See
+        `mjfn_jax.drawn.stretched`.
+
+    Returns:
+      The probabilities of negative, positive and surprise, a row a flow.
+
+    Raises:
+      InputError: another shape, type or range, a value that is not finite, a flow without
+        motion, or stretched images that are given as px.
+    """
+    return load()(flows, points=points, stretched=stretched)

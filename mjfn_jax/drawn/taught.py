@@ -25,7 +25,8 @@ from flow.drawn import FACE
 from flow.errors import InputError
 from flow.progress import OnProgress
 from mjfn_jax.drawn.pretrain import Lessons, pretrain
-from mjfn_jax.drawn.views import view_of
+from mjfn_jax.drawn.views import VIEWS, view_of
+from mjfn_jax.method import Method
 from mjfn_jax.models.network import Network
 from mjfn_jax.runs.identity import Identity, check_same, digest, modules_digest
 
@@ -35,6 +36,12 @@ clips."""
 
 _WEIGHTS, _RECORD = "weights.safetensors", "made_by.json"
 _CURE = "delete that folder, and they are made again"
+
+
+def teachable(method: Method) -> bool:
+    """Whether a method is a network that drawn motion can teach: it takes no frame, and starts from
+    no weights of its own."""
+    return isinstance(method, Network) and method.takes in VIEWS and method.start is None
 
 
 def lessons_of(method: Network) -> Lessons:
@@ -72,9 +79,14 @@ def weights(
       SHA-256 of their file, and what `mjfn_jax.train.init` takes.
 
     Raises:
-      InputError: the method takes what cannot be drawn, its loss is not finite, a kept file is
-        missing or altered, or another process is making it.
+      InputError: the method takes what cannot be drawn or has a start of its own, its loss is not
+        finite, a kept file is missing or altered, or another process is making it.
     """
+    if method.start is not None:
+        raise InputError(
+            f"--pretrain=drawn: {method.title} starts from {method.starts_from} as it is: leave it "
+            "out"
+        )
     lessons = lessons or lessons_of(method)
     about = _made_by(name, method, lessons)
     home = data_dir / "drawn" / f"{name}-{digest(about)[:12]}"

@@ -20,6 +20,7 @@ from flow.disk import kept
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.models.drawn import DrawnNet
+from mjfn_jax.models.network import Network
 
 SHIPPED = pathlib.Path(__file__).parent / "weights"
 """The folder of the published weights."""
@@ -58,9 +59,38 @@ def read(folder: pathlib.Path = SHIPPED) -> tuple[Any, dict[str, Any]]:
     if hashlib.sha256(content).hexdigest() != record.get("sha256"):
         raise InputError(f"{folder / _ARRAYS}: altered, by its SHA-256: {cure}")
     variables = traverse_util.unflatten_dict(safetensors.numpy.load(content), sep="/")
-    method = DrawnNet().configured(**record["settings"])
-    shapes = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
-    there = jax.tree.map(lambda leaf: leaf.shape[1:], variables)
-    if there != jax.tree.map(lambda leaf: leaf.shape, shapes):
+    if not _fits(network(record), variables):
         raise InputError(f"{folder / _ARRAYS}: weights of another network: {cure}")
     return variables, record
+
+
+def network(record: dict[str, Any]) -> DrawnNet:
+    """The network that a record tells of."""
+    return DrawnNet(  # JSON has no tuples
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
+    )
+
+
+def first(method: Network) -> tuple[str, Any]:
+    """SHA-256 of the published weights and the first network's variables, to start from.
+
+    Args:
+      method: a network of the same layers.
+
+    Raises:
+      InputError: as :func:`read`, or the method's layers are others.
+    """
+    variables, record = read(SHIPPED)
+    if not _fits(method, variables):
+        raise InputError(
+            f"{method.title} starts from the published weights, which are of {record['settings']}: "
+            "leave the sizes of its layers"
+        )
+    return record["sha256"], jax.tree.map(lambda leaf: leaf[0], variables)
+
+
+def _fits(method: Network, variables: Any) -> bool:
+    """Whether these are a network's variables, S of each."""
+    shapes = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
+    there = jax.tree.map(lambda leaf: leaf.shape[1:], variables)
+    return there == jax.tree.map(lambda leaf: leaf.shape, shapes)

@@ -1,4 +1,4 @@
-"""Support vector machines on handcrafted features, by leave-one-subject-out.
+"""Support vector machines on features or on kernels, by leave-one-subject-out.
 
 All that is fitted or chosen (scaling, kernel, cost) comes from a fold's training subjects only:
 an inner cross-validation, whose parts are whole subjects too, scores the candidates by the UF1
@@ -22,22 +22,29 @@ from mjfn_jax.scores import metrics
 
 
 @dataclasses.dataclass(frozen=True)
-class Svm:
-    """What is chosen from, and how. The methods' papers do not give it."""
+class Machine:
+    """What every machine is chosen from, and how. Among equally good candidates the first of each
+    tuple is taken."""
 
-    kernels: tuple[Literal["linear", "rbf"], ...] = ("linear", "rbf")
-    """Candidates; among equally good ones the first of each tuple is taken."""
     costs: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
     """Candidates for C."""
+    balanced: bool = True
+    """Whether a clip's weight is inverse to the number of its class's clips."""
+    inner_folds: int = 5
+    """Parts of the inner cross-validation; fewer where there are fewer subjects."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Svm(Machine):
+    """A machine on features. The methods' papers do not give what it is chosen from."""
+
+    kernels: tuple[Literal["linear", "rbf"], ...] = ("linear", "rbf")
+    """Candidates."""
     gammas: tuple[float, ...] = (0.3, 1.0, 3.0)
     """Candidates for the RBF kernel's γ; scaled features have a mean squared length of 1."""
     scaling: Literal["overall", "each"] = "overall"
     """After each feature's mean is subtracted, divide all by one number, which keeps their
     weights (MDMO's β), or each by its own standard deviation."""
-    balanced: bool = True
-    """Whether a clip's weight is inverse to the number of its class's clips."""
-    inner_folds: int = 5
-    """Parts of the inner cross-validation; fewer where there are fewer subjects."""
 
     def candidates(self) -> Iterator[tuple[str, float | None, float]]:
         """Kernel, γ (None: linear) and C, in the order in which ties are decided."""
@@ -52,8 +59,9 @@ class Choice:
     """What the inner cross-validation of a fold chose."""
 
     variant: int
-    """Which of the variants of the features."""
+    """Which of the variants of the features, or which of the kernels."""
     kernel: str
+    """`linear` or `rbf`; `precomputed` of :func:`fit_kernels`."""
     gamma: float | None
     cost: float
     uf1: float
@@ -74,6 +82,21 @@ class Classifier:
     def decisions(self, features: Float[np.ndarray, "M D"]) -> Float[np.ndarray, "M K"]:
         """One score a class; the largest is the prediction. −inf: not among the training clips."""
         return _decisions(self.svc, (features - self.mean) / self.scale, self.num_classes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KernelClassifier:
+    """A fitted machine on kernels."""
+
+    choice: Choice
+    svc: SVC | int
+    """As in :class:`Classifier`."""
+    num_classes: int
+
+    def decisions(self, rows: Float[np.ndarray, "T M"]) -> Float[np.ndarray, "T K"]:
+        """As :meth:`Classifier.decisions`, of the chosen kernel between T clips and the M that
+        it was fitted to."""
+        return _decisions(self.svc, rows, self.num_classes)
 
 
 Encode = Callable[[Bool[np.ndarray, " N"]], Sequence[Float[np.ndarray, "N D"]]]
@@ -107,12 +130,6 @@ def fit_folds(
     Raises:
       InputError: fewer than two subjects are left in a fold: they are needed to choose.
     """
-    for mask in held_out:
-        if len(np.unique(subjects[~mask])) < 2:
-            raise InputError(
-                "an SVM that is chosen in the training folds takes three subjects, there are "
-                f"{len(np.unique(subjects))}: add clips of other subjects"
-            )
 
     def fold(mask):
         variants = features(~mask) if callable(features) else [features]
@@ -120,6 +137,42 @@ def fit_folds(
         classifier = fit(own, labels[~mask], subjects[~mask], settings, num_classes)
         return classifier.choice, classifier.decisions(variants[classifier.choice.variant][mask])
 
+    yield from _over_folds(fold, subjects, held_out)
+
+
+def fit_kernel_folds(
+    kernels: Sequence[Float[np.ndarray, "N N"]],
+    labels: Integer[np.ndarray, " N"],
+    subjects: Shaped[np.ndarray, " N"],
+    held_out: Sequence[Bool[np.ndarray, " N"]],
+    settings: Machine = Machine(),
+    num_classes: int = len(CLASSES),
+) -> Iterator[tuple[Choice, Float[np.ndarray, "T K"]]]:
+    """:func:`fit_folds` by kernels that are computed once: a fold takes its own parts of them.
+
+    Args:
+      kernels: candidates, each between all clips. What two clips have must come from these two
+        alone.
+    """
+
+    def fold(mask):
+        own, others = np.flatnonzero(~mask), np.flatnonzero(mask)
+        mine = [kernel[np.ix_(own, own)] for kernel in kernels]
+        classifier = fit_kernels(mine, labels[own], subjects[own], settings, num_classes)
+        rows = kernels[classifier.choice.variant][np.ix_(others, own)]
+        return classifier.choice, classifier.decisions(rows)
+
+    yield from _over_folds(fold, subjects, held_out)
+
+
+def _over_folds(fold, subjects, held_out):
+    """What each fold gives, in their order."""
+    for mask in held_out:
+        if len(np.unique(subjects[~mask])) < 2:
+            raise InputError(
+                "an SVM that is chosen in the training folds takes three subjects, there are "
+                f"{len(np.unique(subjects))}: add clips of other subjects"
+            )
     # One thread a fold: the products are small, and their bits do not depend on the cores.
     with pool() as threads, threadpoolctl.threadpool_limits(1):
         yield from threads.map(fold, held_out)
@@ -140,33 +193,72 @@ def fit(
     Raises:
       ValueError: the clips are of one subject only.
     """
-    parts = min(settings.inner_folds, len(np.unique(subjects)))
     candidates = list(settings.candidates())
-    predicted = np.empty((len(variants), len(candidates), len(labels)), int)
-    for inner, outer in GroupKFold(parts).split(labels, groups=subjects):
-        for variant, features in enumerate(variants):
+
+    def grams(inner):
+        for features in variants:
             mean, scale = _scaling(features[inner], settings.scaling)
             scaled = (features - mean) / scale
             products = scaled @ scaled[inner].T
             squares = (scaled**2).sum(1)
             distances = squares[:, None] + squares[inner] - 2 * products
-            for k, (_, gamma, cost) in enumerate(candidates):
-                gram = products if gamma is None else np.exp(-gamma * distances)
-                svc = _machine(gram[inner], labels[inner], "precomputed", None, cost, settings)
-                scores = _decisions(svc, gram[outer], num_classes)
-                predicted[variant, k, outer] = scores.argmax(1)
-    uf1 = np.array(
-        [
-            [metrics.scores(labels, predictions, num_classes).uf1 for predictions in row]
-            for row in predicted
-        ]
-    )
-    variant, best = map(int, np.unravel_index(uf1.argmax(), uf1.shape))
-    choice = Choice(variant, *candidates[best], float(uf1.max()))
+            for _, gamma, cost in candidates:
+                yield products if gamma is None else np.exp(-gamma * distances), cost
+
+    number = len(variants) * len(candidates)
+    best, uf1 = _best(grams, number, labels, subjects, settings, num_classes)
+    variant, place = divmod(best, len(candidates))
+    choice = Choice(variant, *candidates[place], uf1)
     mean, scale = _scaling(variants[variant], settings.scaling)
     scaled = (variants[variant] - mean) / scale
     svc = _machine(scaled, labels, choice.kernel, choice.gamma, choice.cost, settings)
     return Classifier(choice, mean, scale, svc, num_classes)
+
+
+def fit_kernels(
+    kernels: Sequence[Float[np.ndarray, "M M"]],
+    labels: Integer[np.ndarray, " M"],
+    subjects: Shaped[np.ndarray, " M"],
+    settings: Machine = Machine(),
+    num_classes: int = len(CLASSES),
+) -> KernelClassifier:
+    """Choose a kernel and a cost by inner cross-validation, then fit to all clips.
+
+    Args:
+      kernels: candidates, each between the same M training clips.
+
+    Raises:
+      ValueError: the clips are of one subject only.
+    """
+
+    def grams(inner):
+        for kernel in kernels:
+            for cost in settings.costs:
+                yield kernel[:, inner], cost
+
+    number = len(kernels) * len(settings.costs)
+    best, uf1 = _best(grams, number, labels, subjects, settings, num_classes)
+    place, cost = divmod(best, len(settings.costs))
+    choice = Choice(place, "precomputed", None, settings.costs[cost], uf1)
+    svc = _machine(kernels[place], labels, "precomputed", None, choice.cost, settings)
+    return KernelClassifier(choice, svc, num_classes)
+
+
+def _best(grams, number, labels, subjects, settings, num_classes):
+    """The first of the best candidates in an inner cross-validation by subjects, and its UF1.
+
+    `grams` gives, for the clips of an inner training, each candidate's kernel between all clips
+    and these, and its cost.
+    """
+    predicted = np.empty((number, len(labels)), int)
+    parts = min(settings.inner_folds, len(np.unique(subjects)))
+    for inner, outer in GroupKFold(parts).split(labels, groups=subjects):
+        for k, (gram, cost) in enumerate(grams(inner)):
+            svc = _machine(gram[inner], labels[inner], "precomputed", None, cost, settings)
+            predicted[k, outer] = _decisions(svc, gram[outer], num_classes).argmax(1)
+    uf1 = [metrics.scores(labels, each, num_classes).uf1 for each in predicted]
+    best = int(np.argmax(uf1))
+    return best, float(uf1[best])
 
 
 def _scaling(features, scaling):

@@ -7,7 +7,6 @@ import time
 import numpy as np
 
 from mjfn_jax.data import Dataset
-from mjfn_jax.handcrafted import svm
 from mjfn_jax.handcrafted.features import Source
 from mjfn_jax.handcrafted.method import Handcrafted
 
@@ -18,18 +17,14 @@ CLIPS = 5
 def milliseconds(method: Handcrafted, clips: Dataset, opened: Source) -> float:
     """From the frames on disk to the prediction of one clip: the median of up to five clips
     spread over the data set, one at a time, compiled before. Training is not counted."""
-    variants = method.variants(clips.inputs)
-    everybody = np.ones(len(clips.labels), bool)
-    features = variants(everybody) if callable(variants) else [variants]
-    machine = svm.fit(features, clips.labels, clips.people, method.machine)
-    code = method.coder(clips.inputs)
+    ask = method.timed(clips.inputs, clips.labels, clips.people)
     seconds = []
     for n in np.unique(np.linspace(0, len(clips.labels) - 1, CLIPS).round().astype(int)):
         for _ in range(2):  # the first may compile
             with tempfile.TemporaryDirectory() as empty:
                 start = time.perf_counter()
                 extracted = opened.extracted(method, [opened.clips[n]], pathlib.Path(empty))
-                machine.decisions(code(method.inputs(extracted)[0]))
+                ask(method.inputs(extracted))
                 took = time.perf_counter() - start
         seconds.append(took)
     return 1e3 * float(np.median(seconds))

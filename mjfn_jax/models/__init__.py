@@ -6,6 +6,7 @@ from flow.errors import InputError
 from mjfn_jax.models.alexnet import AlexNet
 from mjfn_jax.models.atnet import ATNet
 from mjfn_jax.models.capsulenet import CapsuleNet
+from mjfn_jax.models.drawn_tuned import DrawnTuned
 from mjfn_jax.models.dual_inception import DualInception
 from mjfn_jax.models.emr import NeuralRecognizer
 from mjfn_jax.models.micro_attention import MicroAttention
@@ -26,8 +27,10 @@ NETWORKS: dict[str, Network] = {
     "micro-attention": MicroAttention(),
     "atnet": ATNet(),
     "capsulenet": CapsuleNet(),
+    "drawn-tuned": DrawnTuned(),
 }
-"""The learned methods of Table 3, with the settings that their names stand for."""
+"""The learned methods of Table 3 and this project's own, with the settings that their names stand
+for."""
 
 
 def make(name: str, **settings: Any) -> Network:

@@ -1,5 +1,6 @@
 """What training asks of a network. A network is one file here and one line in `__init__.py`."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -40,7 +41,10 @@ class Network(Method, nn.Module):
     """Whether training clips are drawn so that each class comes equally often."""
     starts_from: ClassVar[str | None] = None
     """What the authors had trained their trunk on before, if anything. Here it starts He-normal
-    where no weights are given (`mjfn_jax.pretrained`)."""
+    where no weights are given (`mjfn_jax.pretrained`), or from what :attr:`start` gives."""
+    start: ClassVar[Callable[..., tuple[str, Any]] | None] = None
+    """A method that gives the weights from which training starts: their SHA-256, and variables as
+    `mjfn_jax.train.init` takes them. None: the initialisers', or those of a user's file."""
 
     def __post_init__(self):
         if not 0 <= getattr(self, "dropout", 0) < 1:

@@ -22,7 +22,7 @@ from mjfn_jax.report.finished import MEASURES, Ablation, Guesses, Run, by_part
 from mjfn_jax.report.tables import latex, write_csv
 from mjfn_jax.scores import bootstrap, metrics
 from mjfn_jax.scores.logs import Prediction
-from mjfn_jax.scores.paper import DATABASES, POOLED, part_title
+from mjfn_jax.scores.paper import DATABASES, PAPER, POOLED, part_title
 from mjfn_jax.scores.parts import numbered, score_parts
 
 MISTAKES = 12
@@ -222,7 +222,7 @@ def _environment():
         "brackets": text.brackets, "duration": text.duration, "fact": text.fact,
         "signed": text.signed,
     }  # fmt: skip
-    environment.globals["part_title"] = part_title
+    environment.globals |= {"part_title": part_title, "paper": PAPER}
     return environment
 
 

@@ -1,7 +1,7 @@
 """Tables of methods: on a terminal, as CSV and as LaTeX.
 
-The paper's methods come first, in the order of its Table 3, then the others as they come; where
-the paper has no figure stands `-`.
+The paper's methods come first, in the order of its Table 3, then below a rule the others as they
+come; where the paper has no figure stands `-`.
 """
 
 import csv
@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from flow.errors import InputError
 from mjfn_jax.report.finished import MEASURES, Run
+from mjfn_jax.scores.comparison import compare
+from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.scores.paper import DATABASES, NOTHING, PAPER, POOLED, part_title, place
-from mjfn_jax.scores.parts import aligned, brackets
+from mjfn_jax.scores.parts import aligned, brackets, score_parts
 
 
 def table3(table: dict[str, Any]) -> str:
@@ -35,7 +38,8 @@ def table3(table: dict[str, Any]) -> str:
     ]
     head = ("method", "UF1 [95 %] (seeds)", "UAR [95 %] (seeds)", "paper", "against MJFN", "ms")
     lines = [(*head, "best epoch", "UF1 after drawn motion", "notes")]
-    for title in sorted(dict.fromkeys([*PAPER, *rows, *lost]), key=place):
+    titles = sorted(dict.fromkeys([*PAPER, *rows, *lost]), key=place)
+    for title in titles:
         said = _figures(PAPER.get(title, NOTHING), whole)
         row = rows.get(title)
         if row is None:
@@ -48,7 +52,7 @@ def table3(table: dict[str, Any]) -> str:
                 title,
                 *(_seeds(pooled, measure) for measure in MEASURES),
                 said,
-                f"{against['uf1']:+.3f} (p {against['uf1_p_holm']:.3f})" if against else "",
+                _against(against, "uf1_p_holm"),
                 "-" if time is None else f"{time:.1f}",
                 f"{leak[POOLED]['uf1']:.3f} / {leak[POOLED]['uar']:.3f}" if leak else "",
                 _gained(row.get("drawn")),
@@ -59,7 +63,7 @@ def table3(table: dict[str, Any]) -> str:
         lines = [(*line[:6], *line[7:]) for line in lines]
     if not any(row.get("drawn") for row in rows.values()):
         lines = [(*line[:-2], line[-1]) for line in lines]
-    return aligned(lines)
+    return _ruled(aligned(lines), titles)
 
 
 def table3_by_part(table: dict[str, Any]) -> str:
@@ -71,10 +75,35 @@ def table3_by_part(table: dict[str, Any]) -> str:
     rows = table["methods"]
     parts = _parts(rows)
     lines = [("method", *(part_title(part, table["dataset"]) for part in parts))]
-    for title in sorted(rows, key=place):
+    titles = sorted(rows, key=place)
+    for title in titles:
         ours, said = _flat(rows[title]["scores"]), PAPER.get(title, NOTHING)
         cells = [f"{_figures(ours, part)} ({_figures(said, part)})" for part in parts]
         lines.append((title, *cells))
+    return _ruled(aligned(lines), titles)
+
+
+def side_by_side(methods: dict[str, Sequence[Prediction]], reference: str) -> str:
+    """Pooled scores of methods on the same clips, with their difference to one, as lines.
+
+    Args:
+      methods: by title the predictions.
+      reference: the title of the method with which the others are compared.
+
+    Raises:
+      InputError: the clips differ.
+    """
+    if len({frozenset((p.key, p.label) for p in each) for each in methods.values()}) > 1:
+        raise InputError(
+            f"{', '.join(methods)}: predictions of different clips cannot be compared: give the "
+            "runs the same data and folds"
+        )
+    compared = compare({title: [each] for title, each in methods.items()}, reference)
+    lines = [("method", "UF1 [95 %]", "UAR [95 %]", f"UF1 against {reference}")]
+    for title, predictions in methods.items():
+        pooled, against = score_parts(predictions)[POOLED], compared.get(title)
+        cells = [f"{pooled[m]:.3f} {brackets(pooled[f'{m}_interval'])}" for m in MEASURES]
+        lines.append((title, *cells, _against(against, "uf1_p")))
     return aligned(lines)
 
 
@@ -195,7 +224,9 @@ def latex(run: Run) -> str:
         return " & ".join([tex(title), *values]) + r" \\"
 
     here, paper = [], []
-    for title, row in run.rows.items():
+    for before, (title, row) in zip([None, *run.rows], run.rows.items(), strict=False):
+        if before in PAPER and title not in PAPER:
+            here.append(r"\midrule")
         cells = []
         for (part, measure), highest in best.items():
             value = row["scores"][part][measure]
@@ -250,6 +281,15 @@ def tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
 
 
+def _ruled(text, titles):
+    """Lines with a rule between the paper's methods and the others, where there are both."""
+    head, *lines = text.splitlines()
+    first = sum(title in PAPER for title in titles)
+    if 0 < first < len(lines):
+        lines.insert(first, "-" * max(map(len, [head, *lines])))
+    return "\n".join([head, *lines])
+
+
 def _parts(rows):
     """The parts of a table, in the paper's order; of one database its own name alone."""
     found = {part for row in rows.values() for part in row["scores"]}
@@ -267,6 +307,11 @@ def _figures(values, part):
     if None in both:
         return "-"
     return " / ".join(f"{value:.3f}" for value in both)
+
+
+def _against(against, p):
+    """A difference in UF1: `-0.051 (p 0.020)`."""
+    return f"{against['uf1']:+.3f} (p {against[p]:.3f})" if against else ""
 
 
 def _seeds(part, measure):

@@ -125,7 +125,9 @@ def load(
     """A trained network as a function from flow images to probabilities.
 
     Args:
-      path: what `experiments/train.py` wrote, or a fold's folder of `experiments/loso.py`.
+      path: what `experiments/train.py` wrote, a fold's folder of `experiments/loso.py`, what
+        `experiments/pretrain.py` wrote, or `drawn`: the recogniser that comes with this package,
+        see `mjfn_jax.drawn.recogniser.Recogniser`.
 
     Returns:
       A function of images `[B, 224, 224, 3]` (uint8, as `flow.color` draws them), or of what
@@ -136,6 +138,10 @@ def load(
       InputError: there is no checkpoint at `path`, or a file of it is missing or altered.
     """
     path = pathlib.Path(path)
+    if str(path) == "drawn" or (path / "drawn.json").is_file():
+        from mjfn_jax.drawn import recogniser
+
+        return recogniser.load() if str(path) == "drawn" else recogniser.load(path)
     path = path / "model" if (path / "model").is_dir() else path
     if not path.is_dir():
         raise InputError(f"{path}: no checkpoint; experiments/train.py makes one")

@@ -79,7 +79,7 @@ def identity(
             "data": data(clips, dataset, method.takes),
             "protocol": protocol,
             "versions": {name: importlib.metadata.version(name) for name in method.packages},
-            "device": jax.devices()[0].device_kind if recipe is not None else "cpu",
+            "device": jax.devices()[0].device_kind if "jax" in method.packages else "cpu",
         }
     )
 

@@ -11,7 +11,7 @@ from mjfn_jax.data import Dataset
 from mjfn_jax.folds import Fold
 from mjfn_jax.method import Method
 from mjfn_jax.models.network import Network
-from mjfn_jax.runs import cluster, folder, sweep
+from mjfn_jax.runs import cluster, fits, folder, sweep
 from mjfn_jax.runs.chunk import OnEpoch, silent
 from mjfn_jax.runs.folder import FoldResult, Task
 from mjfn_jax.runs.identity import Identity, identity
@@ -86,8 +86,6 @@ def predict(
 ) -> list[FoldResult]:
     """The folds of a method of either kind: here, or a network's on a Ray cluster."""
     if not isinstance(method, Network):
-        from mjfn_jax.handcrafted import folds as fits  # with scikit-learn and OpenCV
-
         return fits.run(method, clips, tasks, held_out, on_epoch, **options)
     if address is not None:
         options["address"] = address

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from flow.disk import kept
+from flow.errors import InputError
 from mjfn_jax.data import Dataset
 from mjfn_jax.report.figures import confusion_figure, curves_figure
 from mjfn_jax.runs.folder import FoldResult
 from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.runs.identity import Identity
 from mjfn_jax.scores import metrics
-from mjfn_jax.scores.logs import write_log
+from mjfn_jax.scores.logs import Prediction, write_log
 from mjfn_jax.scores.parts import score_parts
 
 _PACKAGES = ("mjfn-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -94,6 +95,26 @@ def write(
         }
         curves_figure(history, out / "curves.png", loss_floor)
     kept.write(out / "results.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
+
+
+def read_predictions(out: str | os.PathLike[str]) -> tuple[str, list[Prediction]]:
+    """The method's title and its predictions, as an earlier run left them in `out`.
+
+    Raises:
+      InputError: there is no results.json, or it cannot be read.
+    """
+    path = pathlib.Path(out) / "results.json"
+    try:
+        found = json.loads(path.read_bytes())
+        predictions = [
+            Prediction(**{**p, "probabilities": p["probabilities"] and tuple(p["probabilities"])})
+            for p in found["predictions"]
+        ]
+        return found["identity"]["method"]["title"], predictions
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{path}: no results that can be read ({error}): name the folder of a finished run"
+        ) from None
 
 
 def _majority(clips, predictions):

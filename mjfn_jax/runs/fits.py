@@ -1,4 +1,4 @@
-"""Leave-one-subject-out without a network: each fold's machine is chosen and fitted."""
+"""Leave-one-subject-out without epochs: what each fold's fit says is written down."""
 
 import math
 import time
@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from mjfn_jax.data import Dataset
-from mjfn_jax.handcrafted import svm
-from mjfn_jax.handcrafted.method import Handcrafted
+from mjfn_jax.fitted import Fitted
 from mjfn_jax.runs import folder
 from mjfn_jax.runs.chunk import OnEpoch, silent
 from mjfn_jax.runs.folder import FoldResult, Task
@@ -17,7 +16,7 @@ from mjfn_jax.scores.logs import Prediction
 
 
 def run(
-    method: Handcrafted,
+    method: Fitted,
     clips: Dataset,
     tasks: Sequence[Task],
     held_out: Bool[np.ndarray, "F N"],
@@ -26,33 +25,37 @@ def run(
     """Fit the folds and predict their held-out clips; those that are done are read.
 
     Args:
-      method: what the machine's features are made of.
+      method: what is fitted.
       clips: all N clips, with what the method takes of them.
       tasks: the folds.
       held_out: the mask of *all* folds of the dataset, its rows by `Fold.index`.
       on_fold: called with 1 after each fold, and NaN where an earlier run has done it.
 
     Returns:
-      A result for each task, with no probabilities and no epochs. The folds are shared among
-      the cores; each has the same result alone.
+      A result for each task, with no epochs, and with probabilities if the method's scores are
+      such. Each fold has the same result alone.
 
     Raises:
-      InputError: fewer than three subjects, or as `mjfn_jax.runs.folder.read`.
+      InputError: as the method's `decide`, or `mjfn_jax.runs.folder.read`.
     """
     results = {task.fold.index: folder.read(task) for task in tasks}
     left = {task.fold.index: task for task in tasks if results[task.fold.index] is None}
     if len(left) < len(tasks):
         on_fold(len(tasks) - len(left), math.nan)
     if left:
-        variants, people = method.variants(clips.inputs), clips.people
         since = time.monotonic()
         masks = [held_out[index] for index in left]
-        done = svm.fit_folds(variants, clips.labels, people, masks, method.machine)
+        done = method.decide(clips.inputs, clips.labels, clips.people, masks)
         nothing = np.zeros(0, np.float32)
-        for task, mask, (_, decisions) in zip(left.values(), masks, done, strict=True):
+        for task, mask, scores in zip(left.values(), masks, done, strict=True):
             predictions = tuple(
-                Prediction(*clips.keys[n], int(clips.labels[n]), int(row.argmax()))
-                for n, row in zip(np.flatnonzero(mask), decisions, strict=True)
+                Prediction(
+                    *clips.keys[n],
+                    int(clips.labels[n]),
+                    int(row.argmax()),
+                    tuple(map(float, row)) if method.probable else None,
+                )
+                for n, row in zip(np.flatnonzero(mask), scores, strict=True)
             )
             now = time.monotonic()
             result = FoldResult(task.fold, predictions, nothing, nothing, seconds=now - since)
