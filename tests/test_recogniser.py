@@ -16,6 +16,7 @@ from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.commands import run
 from mjfn_jax.drawn import calibration, recogniser, weights
+from mjfn_jax.drawn.mirror import mirrored
 from mjfn_jax.drawn.pretrain import Lessons, pretrain
 from mjfn_jax.drawn.stretched import unstretched
 from mjfn_jax.models.drawn import DrawnNet, centred, median
@@ -159,10 +160,10 @@ def test_an_answer_does_not_depend_on_the_others(taught, asked):
 
 
 def test_the_mirror_image_has_the_same_class_and_the_other_half_moves(taught, asked):
-    mirrored = recogniser.ask(SMALL, taught, np.asarray(recogniser.mirrored(FLOWS)))
-    np.testing.assert_allclose(mirrored.logs, asked.logs, atol=1e-3)
+    other = recogniser.ask(SMALL, taught, np.asarray(mirrored(FLOWS)))
+    np.testing.assert_allclose(other.logs, asked.logs, atol=1e-3)
     swapped = asked.units.reshape(-1, 18, 2)[..., ::-1].reshape(-1, 36)
-    np.testing.assert_allclose(mirrored.units, swapped, atol=1e-3)
+    np.testing.assert_allclose(other.units, swapped, atol=1e-3)
 
 
 def test_the_published_recogniser_reads_drawn_motion_it_has_not_seen():

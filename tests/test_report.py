@@ -573,8 +573,9 @@ def test_a_method_that_the_paper_does_not_list_stands_last_without_the_papers_fi
     folder = write(tmp_path / "run", "table3.json", table3({}, **rows))
     page = make(folder, data_dir=data_dir, out=tmp_path / "page.html")
     scores = page[page.index("Scores: 3DB") : page.index("Scores by database")]
-    lines = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', scores, re.DOTALL)
+    lines = re.findall(r'<tr[^>]*><th scope="row">(.*?)</th>(.*?)</tr>', scores, re.DOTALL)
     assert [title for title, _ in lines] == ["MJFN", "NewNet", "Another", "Majority class"]
+    assert re.findall(r"<tr( class=\"ours\")?>", scores)[1:] == ["", *[' class="ours"'] * 2, ""]
     assert [">0.834<" in line for _, line in lines] == [True, False, False, False]
     assert lines[1][1].count("–</td>") == 2
 

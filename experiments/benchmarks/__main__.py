@@ -8,6 +8,7 @@
     python -m experiments.benchmarks flow --quick
     python -m experiments.benchmarks points
     python -m experiments.benchmarks robustness --cache=DIR
+    python -m experiments.benchmarks card --cache=DIR
 
 Each prints one JSON object, or writes it to `--json=FILE`. The figures in docs/measurements.md were
 made with it.
@@ -25,6 +26,7 @@ import cv2
 import numpy as np
 import tyro
 
+from experiments.benchmarks.card import Card
 from experiments.benchmarks.flow import Flow
 from experiments.benchmarks.layers import Layers
 from experiments.benchmarks.points import Points
@@ -111,6 +113,7 @@ def main() -> None:
         "flow": Flow,
         "points": Points,
         "robustness": Robustness,
+        "card": Card,
     }
     command = tyro.extras.subcommand_cli_from_dict(
         commands, description=__doc__, use_underscores=True

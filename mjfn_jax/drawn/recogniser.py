@@ -102,9 +102,9 @@ def ask(method: DrawnNet, variables: Any, faces: Float32[np.ndarray, "N 28 28 2"
 
 def _batches(faces: Float32[np.ndarray, "N 28 28 2"]) -> Iterator[np.ndarray]:
     """Parts of as many flows as a power of two, filled up by zeros: few programs are compiled."""
-    for start in range(0, len(faces), _BATCH):
+    for start in range(0, max(len(faces), 1), _BATCH):
         part = faces[start : start + _BATCH]
-        size = 1 << (len(part) - 1).bit_length()
+        size = 1 << max(len(part) - 1, 0).bit_length()
         yield np.pad(part, ((0, size - len(part)), (0, 0), (0, 0), (0, 0)))
 
 
