@@ -20,7 +20,8 @@ def _wheel() -> Float[np.ndarray, "55 3"]:
     return np.concatenate(parts)
 
 
-_WHEEL = _wheel() / 255
+WHEEL = _wheel() / 255
+"""The hues in the order of the directions they stand for, 0 to 1."""
 
 
 def flow_to_color(
@@ -54,9 +55,9 @@ def flow_to_color(
     # Magnitude over itself is exactly 1, so the largest motion stays within the wheel.
     radius = (magnitude / (largest or 1))[..., None]
 
-    position = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(_WHEEL) - 1)
+    position = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(WHEEL) - 1)
     below = np.floor(position).astype(int)
     share = (position - below)[..., None]
-    hue = (1 - share) * _WHEEL[below] + share * _WHEEL[(below + 1) % len(_WHEEL)]
+    hue = (1 - share) * WHEEL[below] + share * WHEEL[(below + 1) % len(WHEEL)]
     color = np.where(radius <= 1, 1 - radius * (1 - hue), hue * 0.75)
     return np.where(known[..., None], np.floor(255 * color), 0).astype(np.uint8)

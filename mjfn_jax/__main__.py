@@ -10,7 +10,7 @@ def main() -> None:
     verb, *arguments = sys.argv[1:] or ["--help"]
     if verb in COMMANDS:
         run(verb, arguments)
-    lines = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
     usage = "\n".join(["usage: mjfn VERB [--help] …", "", *lines])
     if verb in ("--help", "-h"):
         print(usage)

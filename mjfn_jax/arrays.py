@@ -15,6 +15,7 @@ from flow.disk.lock import hold
 from flow.errors import InputError
 from mjfn_jax import methods
 from mjfn_jax.data import Dataset
+from mjfn_jax.drawn import taught
 from mjfn_jax.folds import choose, leave_one_group_out
 from mjfn_jax.folds import leave_one_subject_out as one_a_subject
 from mjfn_jax.inputs import KINDS, checked
@@ -43,6 +44,7 @@ def leave_one_subject_out(
     learning_rate: float | None = None,
     seed: int = 0,
     precision: Precision = "highest",
+    pretrain: Literal["drawn"] | None = None,
     folds: str = "all",
     fold_chunk: int | None = None,
     devices: Literal["all"] | int = "all",
@@ -81,8 +83,10 @@ def leave_one_subject_out(
       settings: of the method, where they are not to be its own: `{"num_jfms": 2}`.
       epochs, batch_size, learning_rate: where they are not to be the method's own.
       seed: addresses the initial weights, the order of the clips, and dropout.
-      precision: of the products in training. This, the seed, `fold_chunk`, `devices` and the
-        three before them are left out of a method that is not trained by epochs.
+      precision: of the products in training. This, the seed, `pretrain`, `fold_chunk`, `devices`
+        and the three before them are left out of a method that is not trained by epochs.
+      pretrain: `drawn`: the network starts from what it has learnt from drawn motion, see
+        `mjfn_jax.drawn.taught`. It is taught in minutes, and kept in `out`.
       folds: `all`, or the subjects (or groups) to hold out, with commas between.
       fold_chunk: folds trained at a time; None takes as many as the memory holds.
       devices: how many of this machine's devices share the folds.
@@ -94,9 +98,9 @@ def leave_one_subject_out(
       them.
 
     Raises:
-      InputError: an unknown method or setting, arrays that do not fit it or each other, a value
-        that is not finite, fewer than two subjects, an `out` of another run, or folds whose loss
-        is not finite.
+      InputError: an unknown method or setting, a method that cannot be taught by drawn motion,
+        arrays that do not fit it or each other, a value that is not finite, fewer than two
+        subjects, an `out` of another run, or folds whose loss is not finite.
     """
     learner = methods.make(method, **(settings or {}))
     if learner.takes not in KINDS:
@@ -114,12 +118,14 @@ def leave_one_subject_out(
     chosen = choose(every_fold, folds)
     given = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed,
-        "precision": precision, "fold_chunk": fold_chunk, "devices": devices,
+        "precision": precision, "pretrain": pretrain, "fold_chunk": fold_chunk, "devices": devices,
     }  # fmt: skip
     trained = _training(learner, given)
     with tempfile.TemporaryDirectory() as nowhere:
         home = pathlib.Path(nowhere if out is None else out)
         with hold(home):
+            if pretrain:
+                trained["weights"] = taught.weights(method, learner, home)
             _, done = loso.run(
                 method, learner, dataset, "arrays", chosen, held_out, home,
                 split=split, on_epoch=on_epoch, **trained,

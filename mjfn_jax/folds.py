@@ -1,17 +1,22 @@
-"""Leave-one-subject-out: one fold a subject."""
+"""Who is held out: one subject a fold, a group, or all but a few."""
 
 import dataclasses
+import hashlib
+import logging
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer
 
 from flow.errors import InputError
+
+_ATTEMPTS = 1000
+"""Draws of subjects, before no two classes are taken for certain."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """The fold that leaves one subject out."""
+    """The fold that leaves one subject out, or one group, or all but some."""
 
     index: int
     """Position among all subjects of the dataset. Addresses the fold's randomness, so it
@@ -85,6 +90,64 @@ def leave_one_group_out(
                 "be tested on a subject that trained it"
             )
     return leave_one_subject_out(["group"] * len(groups), groups)
+
+
+def few_subjects(
+    people: Sequence[str],
+    labels: Integer[np.ndarray, " N"],
+    count: int,
+    draws: int,
+    seed: int = 0,
+) -> tuple[tuple[Fold, ...], Bool[np.ndarray, "F N"]]:
+    """Folds that are trained on a few subjects, drawn at random, and tested on all others.
+
+    A draw is a permutation of the subjects, of which the first `count` train; so draw d of more
+    subjects holds those of fewer. Where they show one class only, it is drawn again, and said.
+
+    Args:
+      people: the subject of each clip, by a name that is unique in all databases.
+      labels: indices into `flow.clips.CLASSES`.
+      count: subjects that train.
+      draws: F.
+      seed: addresses the draws, with their number.
+
+    Returns:
+      As :func:`leave_one_subject_out`. A fold's name ends in a digest of who trains it.
+
+    Raises:
+      InputError: nobody would be left to train or to be tested, or no draw shows two classes.
+
+    >>> folds, held_out = few_subjects(["a", "b", "c"], np.array([0, 1, 2]), 2, draws=1)
+    >>> folds[0].database, held_out.sum(1).tolist()
+    ('2-subjects', [1])
+    """
+    names = sorted(set(people))
+    if not 1 <= count < len(names):
+        raise InputError(
+            f"{count} training subjects: the dataset has {len(names)}, and others must be left to "
+            f"be tested: name 1 to {len(names) - 1}"
+        )
+    folds, held_out = [], []
+    for d in range(draws):
+        chosen, attempts = _two_classes(np.asarray(people), labels, names, count, (seed, d))
+        if attempts > 1:
+            logging.info("draw %d of %d subjects showed one class: drawn again", d, count)
+        digest = hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest()
+        folds.append(Fold(d, f"{count}-subjects", f"draw-{d}-{digest[:8]}"))
+        held_out.append(~np.isin(people, chosen))
+    return tuple(folds), np.array(held_out)
+
+
+def _two_classes(people, labels, names, count, address):
+    """The first `count` of a permutation that show two classes or more, and how many were tried."""
+    for attempt in range(_ATTEMPTS):
+        random = np.random.default_rng([*address, attempt])
+        chosen = random.permutation(names)[:count]
+        if len(set(labels[np.isin(people, chosen)].tolist())) > 1:
+            return chosen, attempt + 1
+    raise InputError(
+        f"{count} training subjects: {_ATTEMPTS} draws showed one class each: take more subjects"
+    )
 
 
 def choose(folds: Sequence[Fold], names: str) -> tuple[Fold, ...]:

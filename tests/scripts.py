@@ -3,11 +3,14 @@
 import pathlib
 import subprocess
 import sys
+import types
 
+import cv2
 import numpy as np
 from tiny import images_of, three_databases
 
 from flow import shards
+from flow.clips import Clip
 
 EXPERIMENTS = pathlib.Path(__file__).parents[1] / "experiments"
 
@@ -29,6 +32,23 @@ def write_shards(data_dir, frames=False):
         motion = np.zeros((len(FLOWS.clips), 64, 128), np.float32)
         _write(data_dir, shards.Frames, frames=shown, motion=motion)
     return data_dir
+
+
+def frames_of_noise(folder):
+    """What `flow.databases.read` gives of the same clips, each of three frames."""
+    random = np.random.default_rng(0)
+    clips = []
+    owners = zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, FLOWS.labels, strict=True)
+    for number, (database, subject, name, label) in enumerate(owners):
+        frames = {}
+        for t in (1, 2, 3):
+            frames[t] = folder / f"{number}_{t}.png"
+            image = random.integers(0, 256, (16, 16), np.uint8)
+            assert cv2.imwrite(str(frames[t]), image)
+        clips.append(
+            Clip(database, subject, name, "", int(label), 1, 2, 3, frames, 100, cropped=True)
+        )
+    return types.SimpleNamespace(clips=clips[::-1])  # in another order
 
 
 def _write(data_dir, data_set, **arrays):

@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
-from tiny import Tiny, three_databases
+from tiny import Tiny, taught_weights, three_databases
 
 import mjfn_jax
 from flow.disk.lock import hold
 from flow.errors import InputError
 from mjfn_jax import methods, train
+from mjfn_jax.drawn import taught
 from mjfn_jax.folds import leave_one_subject_out
 from mjfn_jax.runs import loso
 from mjfn_jax.scores import logs
@@ -262,3 +263,19 @@ def test_groups_are_held_out_together(tiny, tmp_path):
             for home in (tmp_path, tmp_path / "poisoned")
         ]
         assert (kernels[0] == kernels[1]).all() == same
+
+
+def test_a_network_on_arrays_starts_from_drawn_motion_and_keeps_it_in_out(monkeypatch, tmp_path):
+    monkeypatch.setitem(methods.METHODS, "mjfn", Tiny())
+    weights, asked = taught_weights()
+    monkeypatch.setattr(taught, "weights", weights)
+    flows = three_databases()
+    arguments = ("mjfn", flows.inputs, flows.labels, flows.people.tolist())
+    drawn, plain = (
+        mjfn_jax.leave_one_subject_out(
+            *arguments, epochs=1, learning_rate=1e-3, out=tmp_path / str(how), pretrain=how
+        )
+        for how in ("drawn", None)
+    )
+    assert asked == [("mjfn", tmp_path / "drawn", None)]
+    assert [p.probabilities for p in drawn] != [p.probabilities for p in plain]

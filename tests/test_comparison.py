@@ -125,3 +125,17 @@ def test_methods_on_different_clips_are_not_compared():
     methods["OURS"] = [methods["OURS"][0][1:] + records([(0, 0, 1)], "samm")]
     with pytest.raises(ValueError, match="OURS and MJFN predict different clips"):
         comparison.compare(methods, "MJFN")
+
+
+def test_a_gain_is_a_methods_own_difference_and_corrected_over_the_methods():
+    methods = three_methods()
+    gained = comparison.gains({
+        "A": (methods["OURS"], methods["MJFN"]),
+        "B": (methods["AlexNet"], methods["OURS"]),
+    })  # fmt: skip
+    assert gained["A"]["uf1"] == comparison.compare(methods, "MJFN")["OURS"]["uf1"]
+    assert gained["B"]["uf1"] == comparison.compare(methods, "OURS")["AlexNet"]["uf1"]
+    small, large = sorted(gained.values(), key=lambda one: one["uf1_p"])
+    assert small["uf1_p_holm"] == min(1, 2 * small["uf1_p"])
+    assert large["uf1_p_holm"] == max(small["uf1_p_holm"], large["uf1_p"])
+    assert comparison.gains({}) == {}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.errors import InputError
-from mjfn_jax.folds import choose, leave_one_subject_out
+from mjfn_jax.folds import choose, few_subjects, leave_one_subject_out
 
 OWNER = st.tuples(
     st.sampled_from(["smic", "casme2", "samm"]), st.sampled_from(["s1", "s2", "sub01", "6"])
@@ -79,3 +79,46 @@ def test_a_list_that_names_nobody_is_refused_with_the_names_there_are(names):
         choose(FOLDS, names)
     assert f"--folds={names}:" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+PEOPLE = ["smic/s1", "smic/s1", "smic/s2", "casme2/sub01", "samm/6", "samm/6", "samm/7"]
+LABELS = np.array([0, 1, 0, 0, 2, 0, 0])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_few_drawn_subjects_train_and_all_others_are_held_out(count):
+    folds, held_out = few_subjects(PEOPLE, LABELS, count, draws=6, seed=3)
+    assert held_out.shape == (6, 7)
+    assert len({fold.name for fold in folds}) == 6
+    for mask in held_out:
+        trained = {person for person, out in zip(PEOPLE, mask, strict=True) if not out}
+        assert len(trained) == count
+        assert not trained & {person for person, out in zip(PEOPLE, mask, strict=True) if out}
+        assert len(set(LABELS[~mask])) > 1
+
+
+def test_draws_depend_on_their_number_and_seed_and_not_on_how_many_there_are():
+    folds, held_out = few_subjects(PEOPLE, LABELS, 2, draws=6, seed=3)
+    fewer, mask = few_subjects(PEOPLE, LABELS, 2, draws=2, seed=3)
+    assert fewer == folds[:2]
+    np.testing.assert_array_equal(mask, held_out[:2])
+    others, _ = few_subjects(PEOPLE, LABELS, 2, draws=6, seed=4)
+    assert others != folds
+    order = [5, 1, 6, 0, 2, 4, 3]
+    shuffled, mask = few_subjects([PEOPLE[n] for n in order], LABELS[order], 2, draws=6, seed=3)
+    assert shuffled == folds
+    np.testing.assert_array_equal(mask, held_out[:, order])
+
+
+def test_a_draw_of_one_class_is_drawn_again_and_said(caplog):
+    caplog.set_level("INFO")
+    few_subjects(PEOPLE, LABELS, 1, draws=6)
+    assert "of 1 subjects showed one class: drawn again" in caplog.text
+    with pytest.raises(InputError, match="1 training subjects: 1000 draws showed one class each"):
+        few_subjects(PEOPLE, np.zeros(7, int), 1, draws=1)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_somebody_must_train_and_somebody_be_tested(count):
+    with pytest.raises(InputError, match=f"{count} training subjects: .* name 1 to 4"):
+        few_subjects(PEOPLE, LABELS, count, draws=1)

@@ -19,13 +19,14 @@ import pytest
 import scripts
 import tyro
 from orbax.checkpoint import v1 as ocp
-from tiny import Tiny
+from tiny import Tiny, taught_weights
 
 import mjfn_jax
 from flow.disk import manifest
 from flow.errors import one_line
 from mjfn_jax import methods, train
 from mjfn_jax.commands import datasets, loso
+from mjfn_jax.drawn import taught
 from mjfn_jax.runs import checkpoints
 from mjfn_jax.runs.identity import code_digest
 from mjfn_jax.scores.logs import read_log
@@ -460,6 +461,35 @@ def test_a_folds_checkpoint_is_the_network_that_predicted(real_runs):
 
 def test_a_folds_checkpoint_can_be_loaded(real_runs):
     assert callable(mjfn_jax.load(real_runs[0] / "folds" / "smic_s1"))
+
+
+def test_a_network_that_starts_from_drawn_motion_says_so_and_trains_otherwise(
+    whole, data_dir, tmp_path, monkeypatch, capsys
+):
+    weights, asked = taught_weights()
+    monkeypatch.setattr(taught, "weights", weights)
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={tmp_path}")
+    run(*flags, "--pretrain=drawn")
+    assert asked == [("mjfn", data_dir, None)]
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["identity"]["recipe"]["pretrained"] == "d1" * 32
+    assert results["history"] != whole[1]["history"]
+    capsys.readouterr()
+    assert "recipe.pretrained is not here and d1d1d1d1d1d1… there" in refused(capsys, *flags)
+
+
+def test_drawn_motion_is_refused_beside_a_file_and_for_what_it_cannot_teach(
+    data_dir, drawn_weights, tmp_path, capsys
+):
+    flags = (*SHORT, f"--data_dir={data_dir}", f"--out={tmp_path}", "--pretrain=drawn")
+    said = refused(capsys, *flags, "--pretrained=some.npz")
+    assert "--pretrain=drawn and --pretrained=some.npz: a network starts from one of them" in said
+    said = refused(capsys, f"--data_dir={data_dir}", "--method=lbp-top", "--pretrain=drawn")
+    assert said == "error: --pretrain: LBP-TOP is not trained by epochs: leave it out"
+    said = refused(capsys, f"--data_dir={data_dir}", "--method=atnet", "--pretrain=drawn")
+    assert said.startswith("error: --pretrain=drawn: ATNet takes apex_motion, which shows a face")
+    said = refused(capsys, f"--data_dir={data_dir}", "--method=drawn-tuned", "--pretrain=drawn")
+    assert "Drawn motion, tuned starts from drawn motion as it is: leave it out" in said
 
 
 def test_a_method_without_epochs_is_set_beside_an_earlier_run(

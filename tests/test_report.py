@@ -167,11 +167,13 @@ def page(data_dir, tmp_path_factory):
     against = {"uf1": -0.1, "uf1_interval": [-0.2, 0.1], "uf1_p": 0.3, "uf1_p_holm": 0.6}
     against |= {name.replace("uf1", "uar"): value for name, value in against.items()}
     oracle = {"pooled": {"uf1": 0.91, "uar": 0.92}}
+    gained = {key: 0.0432 if value == -0.1 else value for key, value in against.items()}
+    drawn = {"scores": row([8, 9])["scores"], "gained": gained}
     rows = {
         "NewNet": row([7], title="NewNet", paper=None),
         "LBP-TOP": row([5], sure=False, title="LBP-TOP", recipe=None, parameters=None, epochs=None,
                        regions="landmarks", milliseconds_a_clip=None, against_mjfn=against),
-        "MJFN": row([0, 1], curves=bands(history), oracle=oracle),
+        "MJFN": row([0, 1], curves=bands(history), oracle=oracle, drawn=drawn),
         "MJFN-BbN": row([2, 3], title="MJFN-BbN", parameters=99,
                         start="/home/someone/weights/resnet_50.npz"),
     }  # fmt: skip
@@ -196,7 +198,10 @@ def test_the_page_has_every_part_of_every_run(page):
         *("loso", *of_a_run),
         *("jfms", "Number of JFMs and fusion"),
     ]
-    for shown in ("0.834", "1,234,567", "1 h 2 min", "landmarks", "−0.100", "0.910", "made up"):
+    for shown in (
+        *("0.834", "1,234,567", "1 h 2 min", "landmarks"),
+        *("−0.100", "0.910", "+0.043", "made up"),
+    ):
         assert shown in text, shown
     assert "MJFN&#39;s UF1 minus MJFN-BbN&#39;s is" in text
     assert page.stat().st_size < 5e6
@@ -232,6 +237,9 @@ def test_figures_and_tables_are_beside_the_page(page):
     assert [line["method"] for line in lines] == ["LBP-TOP", "MJFN-BbN", "MJFN", "NewNet"]
     expected = row([0, 1])["scores"]["samm"]
     assert float(lines[2]["samm_uf1"]) == expected["uf1"]
+    assert float(lines[2]["pooled_uf1_drawn"]) == row([8, 9])["scores"]["pooled"]["uf1"]
+    assert float(lines[2]["uf1_drawn_minus_plain"]) == 0.0432
+    assert lines[0]["pooled_uf1_drawn"] == ""
     assert float(lines[2]["samm_uf1_highest_seed"]) == max(expected["uf1_seeds"])
     assert float(lines[2]["pooled_uf1_oracle"]) == 0.91
     assert lines[0]["parameters"] == "" and lines[0]["uf1_minus_mjfn_p_holm"] == "0.6"

@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import shutil
-import types
 
-import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,12 +11,12 @@ import numpy as np
 import pytest
 import scripts
 import tyro
-from tiny import Tiny
+from tiny import Tiny, taught_weights
 
-from flow.clips import Clip
-from flow.errors import one_line
+from flow.errors import InputError, one_line
 from mjfn_jax import methods, train
 from mjfn_jax.commands import datasets, table3
+from mjfn_jax.drawn import taught
 from mjfn_jax.handcrafted import features, svm
 from mjfn_jax.models import Network
 from mjfn_jax.report import tables
@@ -65,19 +63,7 @@ def with_frames(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def small_methods(tmp_path_factory):
     """Two networks of two layers, and frames of noise in the place of the databases'."""
-    folder = tmp_path_factory.mktemp("frames")
-    random = np.random.default_rng(0)
-    clips = []
-    owners = zip(FLOWS.databases, FLOWS.subjects, FLOWS.clips, FLOWS.labels, strict=True)
-    for number, (database, subject, name, label) in enumerate(owners):
-        frames = {}
-        for t in (1, 2, 3):
-            frames[t] = folder / f"{number}_{t}.png"
-            image = random.integers(0, 256, (16, 16), np.uint8)
-            assert cv2.imwrite(str(frames[t]), image)
-        clips.append(
-            Clip(database, subject, name, "", int(label), 1, 2, 3, frames, 100, cropped=True)
-        )
+    reading = scripts.frames_of_noise(tmp_path_factory.mktemp("frames"))
     with pytest.MonkeyPatch.context() as patch:
         networks = {
             "mjfn": TinyMjfn(),
@@ -86,7 +72,6 @@ def small_methods(tmp_path_factory):
         }
         for name, network in networks.items():
             patch.setitem(methods.METHODS, name, network)
-        reading = types.SimpleNamespace(clips=clips[::-1])  # in another order
         patch.setattr(features, "read", lambda dataset, source: reading)
         yield
 
@@ -357,6 +342,74 @@ def test_an_unknown_method_is_answered_with_the_known_ones(data_dir, tmp_path, c
     with pytest.raises(SystemExit):
         run(data_dir, tmp_path, "--methods", "lbp")
     assert "sparse-mdmo" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def after_drawn_motion(data_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("drawn")
+    weights, asked = taught_weights()
+    flags = ("--methods", "mjfn", "ststnet", "lbp-top", "--seeds", "3", "4", "--pretrain=drawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(taught, "weights", weights)
+        return run(data_dir, out, *flags), asked
+
+
+def test_each_network_is_trained_again_after_drawn_motion_and_compared_with_itself(
+    whole, after_drawn_motion
+):
+    table, asked = after_drawn_motion
+    assert [name for name, *_ in asked] == ["ststnet", "mjfn"]
+    for title, row in table["methods"].items():
+        assert row["predictions"] == whole[1]["methods"][title]["predictions"]
+        if title == "LBP-TOP":
+            assert "drawn" not in row
+            continue
+        drawn = row["drawn"]
+        assert drawn["recipe"]["pretrained"] == "d1" * 32
+        assert list(drawn["predictions"]) == ["3", "4"]
+        assert drawn["predictions"] != row["predictions"]
+        before, after = (part["scores"]["pooled"]["uf1"] for part in (row, drawn))
+        assert drawn["gained"]["uf1"] == pytest.approx(after - before)
+        low, high = drawn["gained"]["uf1_interval"]
+        assert low <= high
+        assert drawn["gained"]["uf1_p"] <= drawn["gained"]["uf1_p_holm"] <= 1
+
+
+def test_what_drawn_motion_gains_has_a_column(whole, after_drawn_motion):
+    head, *lines = tables.table3(after_drawn_motion[0]).splitlines()
+    assert "UF1 after drawn motion" in head
+    assert "UF1 after drawn motion" not in tables.table3(whole[1])
+    drawn = after_drawn_motion[0]["methods"]["MJFN"]["drawn"]
+    line = next(line for line in lines if line.startswith("MJFN "))
+    assert f"{drawn['scores']['pooled']['uf1']:.3f} ({drawn['gained']['uf1']:+.3f} [" in line
+    assert "[" not in next(line for line in lines if line.startswith("LBP-TOP")).split("(p ")[1]
+
+
+def test_a_network_that_cannot_be_taught_keeps_its_row_and_the_failure_is_named(
+    data_dir, with_frames, tmp_path, monkeypatch, capsys
+):
+    def weights(*arguments):
+        raise InputError("the loss of epoch 1 on drawn motion is not finite: lower learning_rate")
+
+    monkeypatch.setattr(taught, "weights", weights)
+    flags = ("--methods", "mjfn", "capsulenet", "--seeds", "3", "--pretrain=drawn")
+    with pytest.raises(SystemExit) as caught:
+        run(with_frames, tmp_path, *flags)
+    said = "1 training(s) failed: MJFN, with drawn motion: the loss of epoch 1 on drawn motion"
+    assert said in caught.value.code
+    table = json.loads((tmp_path / "table3.json").read_text())
+    assert set(table["methods"]) == {"MJFN", "CapsuleNet"}  # which takes frames
+    lines = capsys.readouterr().out.splitlines()
+    assert not any(line.startswith("MJFN, with") for line in lines)
+    with pytest.raises(SystemExit, match=r"--pretrain=drawn and --pretrained=a\.npz: a network"):
+        run(data_dir, tmp_path, *flags, "--pretrained=a.npz")
+
+
+def test_a_smoke_run_is_taught_by_one_batch(data_dir, tmp_path, monkeypatch):
+    weights, asked = taught_weights()
+    monkeypatch.setattr(taught, "weights", weights)
+    run(data_dir, tmp_path, "--methods", "mjfn", "--smoke", "--pretrain=drawn")
+    assert [(each.clips, each.epochs) for _, _, each in asked] == [(12, 1)]
 
 
 OURS = {

@@ -11,8 +11,8 @@ is in `recipes`, with its sources; how much everything varies (`settings`, and t
 flow of eight subjects of SMIC, CASME II and SAMM.
 """
 
-from flow.drawn.fields import Drawn, draw
+from flow.drawn.fields import FACE, Drawn, Window, draw
 from flow.drawn.settings import Settings
 from flow.drawn.units import HALVES
 
-__all__ = ["HALVES", "Drawn", "Settings", "draw"]
+__all__ = ["FACE", "HALVES", "Drawn", "Settings", "Window", "draw"]

@@ -18,6 +18,10 @@ COMMANDS = {
     "loso": ("mjfn_jax.commands.loso:Loso", "leave-one-subject-out with one method"),
     "table3": ("mjfn_jax.commands.table3:Table3", "every method under one protocol (Table 3)"),
     "ablation": ("mjfn_jax.commands.ablation:Ablation", "what each part of MJFN brings (Fig. 5)"),
+    "learning_curve": (
+        "mjfn_jax.commands.learning_curve:LearningCurve",
+        "how scores grow with the number of training subjects",
+    ),
     "train": ("mjfn_jax.commands.train:Train", "one network on all subjects, to hand over"),
     "pretrain": (
         "mjfn_jax.commands.pretrain:Pretrain",

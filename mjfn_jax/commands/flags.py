@@ -10,6 +10,8 @@ from flow.progress import bar
 from mjfn_jax import methods, pretrained
 from mjfn_jax.commands import datasets
 from mjfn_jax.data import Dataset
+from mjfn_jax.drawn import taught
+from mjfn_jax.drawn.pretrain import Lessons
 from mjfn_jax.handcrafted import Handcrafted, features
 from mjfn_jax.method import Method
 from mjfn_jax.models import Network
@@ -33,6 +35,12 @@ class Data:
     def clips(self, takes: str = "image") -> Dataset:
         """The dataset's clips, as a network takes them; what is missing is made first."""
         return datasets.load(self.dataset, self.data_dir, self.source, takes)
+
+    def taught(self, name: str, method: Network, lessons: Lessons | None = None) -> tuple[str, Any]:
+        """What a network has learnt from drawn motion, see `mjfn_jax.drawn.taught.weights`. It is
+        kept in --data_dir."""
+        with bar(f"{method.title}, drawn motion") as on_progress:
+            return taught.weights(name, method, self.data_dir, lessons, on_progress)
 
     def on_disk(self, method: Handcrafted, clips: Dataset) -> features.Source:
         """The same clips as frames on disk.
@@ -80,6 +88,9 @@ class Training(Data):
     pretrained: pathlib.Path | None = None
     """Weights that the method's residual trunk starts from, .safetensors or .npz, by the names of
     torchvision's ResNet18 or by this project's own. `drawn-tuned` brings its own."""
+    pretrain: Literal["drawn"] | None = None
+    """`drawn`: the whole network starts from what it has learnt from drawn motion, which no face
+    and no licence is needed for. It is taught once, in minutes, and kept in --data_dir."""
     out: pathlib.Path | None = None
     """Where results and checkpoints are written; by default a folder in `runs`, named by the
     command, the dataset and the method."""
@@ -113,13 +124,20 @@ class Training(Data):
             self.precision,
         )
         rate = method.learning_rate if self.learning_rate is None else self.learning_rate
+        if self.pretrain and self.pretrained:
+            raise InputError(
+                f"--pretrain={self.pretrain} and --pretrained={self.pretrained}: a network starts "
+                "from one of them: leave the other out"
+            )
         weights = method.start and method.start()
+        if self.pretrain:
+            weights = self.taught(self.method, method)
         if self.pretrained is not None:
             weights = pretrained.digest(self.pretrained), pretrained.load(self.pretrained, method)
         return {"recipe": recipe, "seed": self.seed, "learning_rate": rate, "weights": weights}
 
 
-_NETWORKS = ("epochs", "batch_size", "learning_rate", "seed", "precision", "pretrained")
+_NETWORKS = ("epochs", "batch_size", "learning_rate", "seed", "precision", "pretrained", "pretrain")
 
 
 def settings(pairs: tuple[str, ...]) -> dict[str, Any]:

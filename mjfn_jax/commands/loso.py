@@ -38,7 +38,7 @@ class Loso(Training):
 
     def run(self) -> None:
         """Load, split, train, score, write down."""
-        method, trained = self.learner(), self.trained() | self._options()
+        method, trained = self.learner(), self._options() | self.trained()
         earlier = None if self.beside is None else results.read_predictions(self.beside)
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-{self.method}"
         if isinstance(method, Handcrafted):

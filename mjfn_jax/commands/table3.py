@@ -1,10 +1,12 @@
 """Table 3 of the paper, re-run: every method on the same clips, folds and flow."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +19,8 @@ from mjfn_jax import methods, pretrained
 from mjfn_jax.commands.console import progress_bar
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.data import Dataset
+from mjfn_jax.drawn.pretrain import Lessons
+from mjfn_jax.drawn.taught import teachable
 from mjfn_jax.fitted import Fitted
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.handcrafted import Handcrafted, timing
@@ -29,13 +33,16 @@ from mjfn_jax.runs.identity import data as data_of
 from mjfn_jax.runs.loso import SPLIT
 from mjfn_jax.runs.results import versions
 from mjfn_jax.runs.row import milliseconds, milliseconds_of_fitted, row
-from mjfn_jax.scores.comparison import compare
+from mjfn_jax.scores.comparison import compare, gains
 from mjfn_jax.scores.logs import Prediction
 from mjfn_jax.scores.paper import place
 from mjfn_jax.train import Recipe
 
 METHODS = tuple(sorted(methods.METHODS, key=lambda name: place(methods.METHODS[name].title)))
 """All that run: the paper's in its order, then the others."""
+
+DRAWN = "with drawn motion"
+"""How a training that starts from it is called beside the title."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +66,9 @@ class Table3(Data):
     oracle: bool = False
     """Also score the epoch that is the best on the held-out subject. That is a leak, as some
     published tables have it; the column shows what it is worth."""
+    pretrain: Literal["drawn"] | None = None
+    """`drawn`: train each network a second time, from what it has learnt from drawn motion, and
+    compare. Not those that take frames. It is taught once and kept in --data_dir."""
     precision: Precision = "highest"
     """Of the products in training: float32, TF32 or bfloat16."""
     sharing: tyro.conf.OmitArgPrefixes[Sharing] = Sharing()
@@ -79,6 +89,11 @@ class Table3(Data):
         flags = self
         if self.smoke:
             flags = dataclasses.replace(self, seeds=self.seeds[:1], epochs=self.epochs or 1)
+        if flags.pretrain and flags.pretrained:
+            raise InputError(
+                f"--pretrain={flags.pretrain} and --pretrained={flags.pretrained[0]}: a network "
+                "starts from one of them: leave the other out"
+            )
         weights = _weights(flags)
         load = functools.cache(flags.clips)
         images = load("image")
@@ -95,26 +110,27 @@ class Table3(Data):
                 method = methods.METHODS[name]
                 kinds = ((Network, _learned), (Handcrafted, _handcrafted), (Fitted, _fitted))
                 make = next(make for kind, make in kinds if isinstance(method, kind))
-                given = flags, load, folds, held_out, out
-                try:
-                    made = make(name, method, *given, weights.get(name))
-                except InputError as error:
-                    failed[method.title] = str(error)
-                    logging.info("%s failed: %s", method.title, error)
-                except Exception as error:  # such as memory that is too small for one network
-                    said = str(error).split("\n")[0]
-                    failed[method.title] = f"{type(error).__name__}: {said}"
-                    logging.exception("%s failed", method.title)
-                else:
-                    rows[method.title] = made
+                given = name, method, flags, load, folds, held_out, out
+                with _noted(failed, method.title):
+                    made = make(*given, weights.get(name))
                     for seed, why in made.pop("failed_seeds").items():
                         failed[f"{method.title}, seed {seed}"] = why
-            trainings = {
-                title: [[Prediction(**p) for p in seed] for seed in made["predictions"].values()]
-                for title, made in rows.items()
-            }
+                    rows[method.title] = made
+                if flags.pretrain and method.title in rows and teachable(method):
+                    with _noted(failed, f"{method.title}, {DRAWN}"):
+                        made = _taught(*given)
+                        for seed, why in made.pop("failed_seeds").items():
+                            failed[f"{method.title}, seed {seed}, {DRAWN}"] = why
+                        rows[method.title]["drawn"] = made
+            trainings = {title: _predictions(made) for title, made in rows.items()}
             for title, against in compare(trainings, "MJFN").items():
                 rows[title]["against_mjfn"] = against
+            taught = {title: made["drawn"] for title, made in rows.items() if "drawn" in made}
+            pairs = {
+                title: (_predictions(made), trainings[title]) for title, made in taught.items()
+            }
+            for title, gained in gains(pairs).items():
+                rows[title]["drawn"]["gained"] = gained
             names = [fold.name for fold in folds]
             table = {
                 "dataset": flags.dataset,
@@ -140,8 +156,28 @@ class Table3(Data):
         if failed:
             lost = len(failed.keys() & {method.title for method in methods.METHODS.values()})
             what = f"{lost} of {lost + len(rows)} rows" if lost else f"{len(failed)} seed(s)"
+            if not lost and any(title.endswith(DRAWN) for title in failed):
+                what = f"{len(failed)} training(s)"
             reasons = "; ".join(f"{title}: {why}" for title, why in failed.items())
             raise InputError(f"{what} failed: {reasons}")
+
+
+@contextlib.contextmanager
+def _noted(failed: dict[str, str], title: str) -> Iterator[None]:
+    """Note why a row failed, and leave the others."""
+    try:
+        yield
+    except InputError as error:
+        failed[title] = str(error)
+        logging.info("%s failed: %s", title, error)
+    except Exception as error:  # such as memory that is too small for one network
+        said = str(error).split("\n")[0]
+        failed[title] = f"{type(error).__name__}: {said}"
+        logging.exception("%s failed", title)
+
+
+def _predictions(made: dict[str, Any]) -> list[list[Prediction]]:
+    return [[Prediction(**p) for p in seed] for seed in made["predictions"].values()]
 
 
 def _weights(flags: Table3) -> dict[str, tuple[pathlib.Path, Any]]:
@@ -171,9 +207,6 @@ def _weights(flags: Table3) -> dict[str, tuple[pathlib.Path, Any]]:
 def _learned(name, method, flags, load, folds, held_out, out, weights) -> dict[str, Any]:
     """The row of a network."""
     clips = _same_clips(load, method)
-    epochs = method.epochs if flags.epochs is None else flags.epochs
-    seeds = list(dict.fromkeys(flags.seeds))
-    logging.info("%s: %d folds x %d seeds, %d epochs", method.title, len(folds), len(seeds), epochs)
     given, notes = method.start and method.start(), {}
     if given:
         notes["start"] = method.starts_from
@@ -182,14 +215,38 @@ def _learned(name, method, flags, load, folds, held_out, out, weights) -> dict[s
     if weights:
         file, start_from = weights
         given, notes["start"] = (pretrained.digest(file), start_from), file.name
+    done = _trained(name, method, flags, clips, folds, held_out, out, given)
+    return row(method, done, milliseconds(method), oracle=flags.oracle, **notes)
+
+
+def _taught(name, method, flags, load, folds, held_out, out) -> dict[str, Any]:
+    """What a network's row says of its trainings that start from drawn motion."""
+    lessons = Lessons(clips=method.batch_size, epochs=1) if flags.smoke else None
+    given = flags.taught(name, method, lessons)
+    done = _trained(name, method, flags, load(method.takes), folds, held_out, out, given)
+    made = row(method, done, 0.0)
+    made["recipe"] = made["identity"]["recipe"]
+    return {key: made[key] for key in _OF_TAUGHT}
+
+
+_OF_TAUGHT = (
+    *("recipe", "training_seconds", "scores", "confusion", "predictions", "curves"),
+    "failed_seeds",
+)
+
+
+def _trained(name, method, flags, clips, folds, held_out, out, given) -> list[trials.Trial]:
+    """A network with each seed, from the weights that it is given."""
+    epochs = method.epochs if flags.epochs is None else flags.epochs
+    seeds = list(dict.fromkeys(flags.seeds))
+    logging.info("%s: %d folds x %d seeds, %d epochs", method.title, len(folds), len(seeds), epochs)
     with progress_bar(epochs * len(folds) * len(seeds)) as on_epoch:
-        done = trials.run(
+        return trials.run(
             name, method, clips, flags.dataset, folds, held_out, out,
             Recipe(epochs, method.batch_size, flags.precision),
-            [(seed, method.learning_rate) for seed in seeds], given, on_epoch,
-            oracle=flags.oracle, **flags.sharing.options(),
+            [(seed, method.learning_rate) for seed in seeds], given,
+            on_epoch=on_epoch, oracle=flags.oracle, **flags.sharing.options(),
         )  # fmt: skip
-    return row(method, done, milliseconds(method), oracle=flags.oracle, **notes)
 
 
 def _fitted(name, method, flags, load, folds, held_out, out, _) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training on drawn motion: each epoch draws clips of its own, and each clip is seen once."""
+"""Training on drawn motion: each epoch draws clips of its own."""
 
 import dataclasses
 import math
@@ -9,14 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flow.drawn import Drawn, Settings, draw
+from flow.drawn import Settings, draw
 from flow.errors import InputError
 from mjfn_jax import train
+from mjfn_jax.drawn.views import View, view_of
 from mjfn_jax.models.network import Network
-from mjfn_jax.runs.chunk import OnEpoch, silent
 
 _DRAWS = 0x6D6A666E
 """Addresses the drawn clips. They are the same for every seed."""
+
+OnEpoch = Callable[[int, float | None], None]
+"""See `mjfn_jax.runs.chunk.OnEpoch`, which is not imported: what this module imports is digested
+with the weights that it makes (`mjfn_jax.drawn.taught`)."""
 
 
 TAUGHT = Settings(landmark=(0.015, 0.05), width=(0.2, 0.45), shift=(0.02, 0.06), scale=(0.04, 0.12))
@@ -28,8 +32,10 @@ class Lessons:
     """What a network is taught, and for how long."""
 
     clips: int = 12_800
-    """Of an epoch."""
+    """Drawn for an epoch."""
     epochs: int = 30
+    passes: int = 1
+    """How many times an epoch goes through its clips."""
     settings: Settings = TAUGHT
     """How much the clips vary."""
 
@@ -38,8 +44,8 @@ def pretrain(
     method: Network,
     seeds: Sequence[int],
     lessons: Lessons = Lessons(),
-    on_epoch: OnEpoch = silent,
-    look: Callable[[Drawn], Any] = lambda drawn: drawn.flow,
+    on_epoch: OnEpoch = lambda done, loss: None,
+    view: View | None = None,
 ) -> Any:
     """Train one network for each seed, as one program.
 
@@ -49,15 +55,17 @@ def pretrain(
       method: the network.
       seeds: S of them: each addresses initial weights, order and dropout, not the clips.
       lessons: what is drawn.
-      on_epoch: see `mjfn_jax.runs.chunk.OnEpoch`.
-      look: turns drawn clips into what the method takes.
+      on_epoch: see `mjfn_jax.runs.chunk.OnEpoch`; an epoch is one of `lessons`.
+      view: how clips are drawn; None: as the method takes them.
 
     Returns:
       The networks' variables, S on each leading axis.
 
     Raises:
-      InputError: a loss is not finite.
+      InputError: a loss is not finite, or the method takes what cannot be drawn.
     """
+    view = view or view_of(method)
+    see = jax.jit(view.see)
     recipe = train.Recipe(lessons.epochs, method.batch_size)
     nobody = jnp.zeros((len(seeds), lessons.clips), bool)
     steps = train.steps_per_epoch(np.asarray(nobody), recipe.batch_size)
@@ -69,15 +77,20 @@ def pretrain(
     state = train.init(method, runs)
     for epoch in range(lessons.epochs):
         key = jax.random.fold_in(jax.random.key(_DRAWS), epoch)
-        drawn = draw(key, lessons.clips, settings=lessons.settings)
-        clips = train.Clips(look(drawn), drawn.labels, jnp.full_like(drawn.labels, -1), drawn.units)
+        drawn = draw(key, lessons.clips, view.size, lessons.settings, view.window)
+        nowhere = jnp.full_like(drawn.labels, -1)
+        clips = train.Clips(see(drawn.flow), drawn.labels, nowhere, drawn.units)
         rate = (1 + math.cos(math.pi * epoch / lessons.epochs)) / 2
         now = runs._replace(learning_rates=runs.learning_rates * rate)
-        state, progress = train.train_epoch(
-            method, recipe, steps, state, now, nobody, clips, jnp.asarray(epoch)
-        )
+        for number in range(lessons.passes):
+            number += epoch * lessons.passes
+            state, progress = train.train_epoch(
+                method, recipe, steps, state, now, nobody, clips, jnp.asarray(number)
+            )
         loss = np.asarray(progress.loss)
         if not np.isfinite(loss).all():
-            raise InputError(f"the loss of epoch {epoch + 1} is not finite: lower learning_rate")
+            raise InputError(
+                f"the loss of epoch {epoch + 1} on drawn motion is not finite: lower learning_rate"
+            )
         on_epoch(len(seeds), float(loss.mean()))
     return jax.device_get(state.variables)

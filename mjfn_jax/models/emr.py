@@ -159,8 +159,10 @@ def loss(
     Args:
       outputs: logits.
       labels: classes, 0 to K-1.
-      domains: databases, 0 to D-1.
+      domains: databases, 0 to D-1; of one that is not known, −1, the discriminator learns nothing.
     """
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels
     of_labels = [cross_entropy(logits, labels) for logits in outputs[:3]]
-    return sum(of_labels) + cross_entropy(outputs.domain, domains)
+    known = domains >= 0
+    of_domain = cross_entropy(outputs.domain, jnp.maximum(domains, 0))
+    return sum(of_labels) + jnp.where(known, of_domain, 0)

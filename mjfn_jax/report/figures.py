@@ -16,6 +16,11 @@ from mjfn_jax.scores.paper import POOLED, part_title
 _CURVES = ("loss", "accuracy")
 _BLUE, _GREY = "#0b559f", "0.35"
 
+_APART = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Colours that the colour-blind tell apart (Okabe and Ito, "Color universal design", 2008)."""
+
+_MARKERS = ("o", "s", "^", "D", "v")
+
 
 def confusion_figure(
     parts: dict[str, dict], path: str | os.PathLike[str], dataset: str | None = None
@@ -155,6 +160,51 @@ def seeds_figure(
         names.append("MJFN-Avg")
     if handles:
         figure.legend(handles, names, loc="outside right center", frameon=False)
+    _save(figure, path)
+
+
+def subjects_figure(lines: Sequence[dict[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Write UF1 and UAR by the number of training subjects.
+
+    A point is the mean over the draws, its bar their standard deviation; the last point, where it
+    has no bar, is leave-one-subject-out. A method has one colour and one marker; what starts from
+    drawn motion is hollow and dashed.
+
+    Args:
+      lines: of learning_curve.json.
+      path: the image file; its suffix chooses the format.
+    """
+    titles = list(dict.fromkeys(line["title"] for line in lines))
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    ticks = sorted({p["training_subjects"] for line in lines for p in line["points"]})
+    for panel, measure in zip(panels, ("uf1", "uar"), strict=True):
+        for number, line in enumerate(lines):
+            place, drawn = titles.index(line["title"]), line["pretrain"] is not None
+            points = [point for point in line["points"] if point[measure] is not None]
+            # Side by side, so that bars do not cover each other.
+            shift = 2 ** (0.05 * (number - (len(lines) - 1) / 2))
+            panel.errorbar(
+                [point["training_subjects"] * shift for point in points],
+                [point[measure] for point in points],
+                [point[f"{measure}_spread"] or 0 for point in points],
+                color=_APART[place % len(_APART)],
+                marker=_MARKERS[place % len(_MARKERS)],
+                mfc="white" if drawn else None,
+                ls="--" if drawn else "-",
+                ms=5,
+                lw=1.3,
+                elinewidth=0.8,
+                label=line["title"] + ", drawn motion before" * drawn,
+            )
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(ticks, map(str, ticks))
+        panel.minorticks_off()
+        panel.set(xlabel="training subjects", ylim=(0, 1.02))
+        panel.set_title(measure.upper(), fontsize=11)
+        panel.spines[["top", "right"]].set_visible(False)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=9)
     _save(figure, path)
 
 

@@ -225,6 +225,7 @@ def _read_table3(name, finished, content):
                 for measure in MEASURES
                 for suffix, checked in (("", float), ("_interval", _interval), ("_p_holm", float))
             },
+            "drawn": _drawn(row.get("drawn")),
             "scores": by_part(row["scores"]),
             "guesses": guesses(row["predictions"]),
         }
@@ -258,7 +259,7 @@ def _read_results(name, finished, content):
         curves = {
             name: np.array([one[name] for one in folds], float).T for name in ("loss", "accuracy")
         }
-        missing = ("against_mjfn", "regions", "start", "oracle", *_NUMBERS)
+        missing = ("against_mjfn", "drawn", "regions", "start", "oracle", *_NUMBERS)
         rows[title] = dict.fromkeys(missing) | {
             "kind": identity["data"].get("takes"),
             "epochs": _number(recipe.get("epochs")),
@@ -317,6 +318,20 @@ def _curves(bands):
     if not all(map(len, curves.values())):
         return None
     return {"folds": _number(bands["folds"])} | curves
+
+
+def _drawn(row):
+    """Pooled scores after drawn motion, and what is gained by it: None where it was not asked."""
+    if row is None:
+        return None
+    gained = row.get("gained") or {}
+    found = {}
+    for measure in MEASURES:
+        found[measure] = float(row["scores"][POOLED][measure])
+        found[f"{measure}_gained"] = _number(gained.get(measure))
+        found[f"{measure}_interval"] = _interval(gained.get(f"{measure}_interval"))
+        found[f"{measure}_p_holm"] = _number(gained.get(f"{measure}_p_holm"))
+    return found
 
 
 def _interval(value):

@@ -30,18 +30,20 @@ def table3(table: dict[str, Any]) -> str:
     """
     rows, failed = table["methods"], table["failed"]
     whole = _parts(rows)[0]
-    # Of a method that failed, and not with one of its seeds alone.
+    # Of a method that failed, and not with one of its seeds or after drawn motion alone.
     lost = [
-        name for name in failed if not any(name.startswith(f"{title}, seed ") for title in rows)
+        name
+        for name in failed
+        if not any(name.startswith((f"{title}, seed ", f"{title}, with ")) for title in rows)
     ]
     head = ("method", "UF1 [95 %] (seeds)", "UAR [95 %] (seeds)", "paper", "against MJFN", "ms")
-    lines = [(*head, "best epoch", "notes")]
+    lines = [(*head, "best epoch", "UF1 after drawn motion", "notes")]
     titles = sorted(dict.fromkeys([*PAPER, *rows, *lost]), key=place)
     for title in titles:
         said = _figures(PAPER.get(title, NOTHING), whole)
         row = rows.get(title)
         if row is None:
-            lines.append((title, "failed" if title in failed else "-", "", said, "", "", "", ""))
+            lines.append((title, "failed" if title in failed else "-", "", said, *[""] * 5))
             continue
         pooled, against, leak = row["scores"][POOLED], row.get("against_mjfn"), row.get("oracle")
         time, regions = row["milliseconds_a_clip"], row.get("regions")
@@ -53,10 +55,13 @@ def table3(table: dict[str, Any]) -> str:
                 _against(against, "uf1_p_holm"),
                 "-" if time is None else f"{time:.1f}",
                 f"{leak[POOLED]['uf1']:.3f} / {leak[POOLED]['uar']:.3f}" if leak else "",
+                _gained(row.get("drawn")),
                 row.get("start") or (f"regions: {regions}" if regions else ""),
             )
         )
     if not any(row.get("oracle") for row in rows.values()):
+        lines = [(*line[:6], *line[7:]) for line in lines]
+    if not any(row.get("drawn") for row in rows.values()):
         lines = [(*line[:-2], line[-1]) for line in lines]
     return _ruled(aligned(lines), titles)
 
@@ -124,6 +129,47 @@ def ablation(rows: Sequence[dict[str, Any]]) -> str:
     return aligned(lines)
 
 
+def learning_curve(lines: Sequence[dict[str, Any]]) -> str:
+    """UF1 by the number of training subjects: mean over the draws and their standard deviation.
+
+    A line that starts from drawn motion has a line below it: the mean difference of the same draws,
+    and its standard deviation.
+
+    Args:
+      lines: of learning_curve.json.
+    """
+    counts = [str(point["subjects"]) for point in lines[0]["points"]]
+    shown = [("UF1 by training subjects", *counts)]
+    plain: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        title = line["title"]
+        if line["pretrain"] is None:
+            plain[title] = line
+            shown.append((title, *map(_of_point, line["points"])))
+            continue
+        shown.append((f"{title}, drawn motion before", *map(_of_point, line["points"])))
+        pairs = zip(line["points"], plain[title]["points"], strict=True)
+        shown.append(("  difference", *(_apart(*pair) for pair in pairs)))
+    return aligned(shown)
+
+
+def _of_point(point):
+    if point["uf1"] is None:
+        return "-"
+    spread = point["uf1_spread"]
+    return f"{point['uf1']:.3f}" + (f" ±{spread:.3f}" if spread is not None else "")
+
+
+def _apart(drawn, plain):
+    """The mean of what the same draws differ by, and its standard deviation."""
+    before = {draw.get("draw"): draw["uf1"] for draw in plain["draws"]}
+    apart = [d["uf1"] - before[d.get("draw")] for d in drawn["draws"] if d.get("draw") in before]
+    if not apart:
+        return "-"
+    spread = f" ±{np.std(apart, ddof=1):.3f}" if len(apart) > 1 else ""
+    return f"{np.mean(apart):+.3f}{spread}"
+
+
 def write_csv(path: pathlib.Path, rows: dict[str, dict[str, Any]]) -> None:
     """One row a method; scores in [0, 1], an empty cell where there is no value.
 
@@ -150,8 +196,12 @@ def write_csv(path: pathlib.Path, rows: dict[str, dict[str, Any]]) -> None:
                 record |= {f"{name}_lowest_seed": min(seeds), f"{name}_highest_seed": max(seeds)}
                 record[f"{name}_oracle"] = (row["oracle"] or {}).get(part, {}).get(measure)
         record |= {f"paper_{name}": value for name, value in row["paper"].items()}
-        against = row["against_mjfn"] or {}
+        against, drawn = row["against_mjfn"] or {}, row.get("drawn") or {}
         for measure in MEASURES:
+            if drawn:
+                record[f"pooled_{measure}_drawn"] = drawn[measure]
+                record[f"{measure}_drawn_minus_plain"] = drawn[f"{measure}_gained"]
+                record[f"{measure}_drawn_minus_plain_p_holm"] = drawn[f"{measure}_p_holm"]
             record[f"{measure}_minus_mjfn"] = against.get(measure)
             record[f"{measure}_minus_mjfn_p_holm"] = against.get(f"{measure}_p_holm")
         records.append({name: _harmless(value) for name, value in record.items()})
@@ -268,6 +318,17 @@ def _seeds(part, measure):
     seeds = part[f"{measure}_seeds"]
     spread = f" ({min(seeds):.3f}-{max(seeds):.3f})" if len(seeds) > 1 else ""
     return f"{part[measure]:.3f} {brackets(part[f'{measure}_interval'])}{spread}"
+
+
+def _gained(drawn):
+    """`0.412 (+0.021 [-0.010, 0.050], p 0.120)`: the score, and what it is above that without."""
+    if not drawn:
+        return ""
+    score, gained = f"{drawn['scores'][POOLED]['uf1']:.3f}", drawn.get("gained")
+    if not gained:  # one subject
+        return score
+    interval = brackets(gained["uf1_interval"])
+    return f"{score} ({gained['uf1']:+.3f} {interval}, p {gained['uf1_p_holm']:.3f})"
 
 
 def _spread(values):

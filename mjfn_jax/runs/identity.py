@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -175,8 +176,13 @@ def code_digest(kind: type[Method], learned: bool) -> str:
     It covers the method's own module and, of a network, the training, with all that they import
     of this project or of the method's own package.
     """
-    start = [kind.__module__, *(["mjfn_jax.train"] if learned else [])]
-    ours = {"flow", "mjfn_jax", kind.__module__.partition(".")[0]}
+    return modules_digest([kind.__module__, *(["mjfn_jax.train"] if learned else [])])
+
+
+def modules_digest(modules: Sequence[str]) -> str:
+    """The same of some modules, with all that they import of this project or of their packages."""
+    start = list(modules)
+    ours = {"flow", "mjfn_jax", *(module.partition(".")[0] for module in modules)}
     seen: dict[str, str] = {}
     while start:
         module = start.pop()

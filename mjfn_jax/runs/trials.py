@@ -55,18 +55,19 @@ def run(
     recipe: Recipe | None = None,
     trials: Sequence[tuple[int, float]] = ((0, 1e-4),),
     weights: tuple[str, Any] | None = None,
+    split: str = SPLIT,
     on_epoch: OnEpoch = silent,
     **options: Any,
 ) -> list[Trial]:
     """Predict each fold's clips with each seed and learning rate; what is done is read.
 
     Args:
-      name, method, clips, dataset, folds, held_out, recipe, weights, on_epoch, options: as for
-        `mjfn_jax.runs.loso.run`.
+      name, method, clips, dataset, folds, held_out, recipe, weights, split, on_epoch,
+        options: as for `mjfn_jax.runs.loso.run`.
       out: folder of the trials' folders, locked by the caller.
       trials: seeds and learning rates. A method without a network has one trial, and neither.
     """
-    protocol = {"split": SPLIT, "held_out": [fold.name for fold in folds]}
+    protocol = {"split": split, "held_out": [fold.name for fold in folds]}
     pretrained, start_from = weights or (None, None)
     home = out / name
     started = []

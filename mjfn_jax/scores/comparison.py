@@ -101,6 +101,31 @@ def compare(
         if {p.key for p in trainings[0]} != {p.key for p in methods[reference][0]}:
             raise ValueError(f"{title} and {reference} predict different clips")
         compared[title] = paired(labels, arrays(trainings)[1], ours, people)
+    return _corrected(compared)
+
+
+def gains(
+    pairs: Mapping[str, tuple[Sequence[Sequence[Prediction]], Sequence[Sequence[Prediction]]]],
+) -> dict[str, dict[str, float | tuple[float, float]]]:
+    """How much each method gains by a change, on the same draws of subjects.
+
+    Args:
+      pairs: by title the predictions of each training with the change, then of each without it;
+        of the same clips in any order.
+
+    Returns:
+      As :func:`compare`, a title's difference being that of its own pair.
+
+    Raises:
+      ValueError: the clips of a pair differ.
+    """
+    compared = {}
+    for title, (changed, plain) in pairs.items():
+        compared |= compare({title: changed, f"{title}, as it was": plain}, f"{title}, as it was")
+    return _corrected(compared)
+
+
+def _corrected(compared):
     for measure in ("uf1", "uar"):
         corrected = holm({title: one[f"{measure}_p"] for title, one in compared.items()})
         for title, value in corrected.items():
