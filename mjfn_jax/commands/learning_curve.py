@@ -179,7 +179,7 @@ class LearningCurve(Data):
         return {
             "title": method.title,
             "pretrain": pretrain,
-            "identity": {"method": about["method"], "recipe": about["recipe"]},
+            "identity": {part: about[part] for part in ("method", "recipe", "data")},
             "points": points,
             "failed": failed,
         }

@@ -47,7 +47,8 @@ def teachable(method: Method) -> bool:
 def lessons_of(method: Network) -> Lessons:
     """What a network is taught where nobody says otherwise: as much as minutes on two cores give.
 
-    At least a thousand steps: a method of large batches goes through the same clips several times.
+    A small network has at least a thousand steps: with large batches it goes through the same clips
+    several times.
     """
     view = view_of(method)
     if view.size == 224:
