@@ -125,5 +125,37 @@ def resample(
     return means @ turned.T
 
 
+def recrop(
+    fields: Float32[np.ndarray, "N S S 2"],
+    right: int | float,
+    down: int | float,
+    width: int | float,
+    height: int | float,
+) -> Float32[np.ndarray, "N S S 2"]:
+    """Fields on a crop of themselves, of as many pixels: :func:`resample` for many fields and crops
+    of nearly their size, by interpolation between the nearest pixels.
+
+    Args:
+      fields: (horizontal, vertical), px.
+      right, down: where the new crop's middle lies from the old one's, sides of the old one.
+      width, height: of the new crop, the same.
+
+    Returns:
+      The fields, px of the new crop. Outside a field its nearest edge goes on.
+    """
+    size = fields.shape[1]
+    # Pixel i of the new field lies at (1 + 2 right - width) size / 2 + width (i + 1/2) - 1/2.
+    across = (1 + 2 * right - width) * size / 2 + (width - 1) / 2
+    along = (1 + 2 * down - height) * size / 2 + (height - 1) / 2
+    way = np.array([[width, 0, across], [0, height, along]])
+    new = np.empty_like(fields)
+    for n, field in enumerate(fields):
+        new[n] = cv2.warpAffine(
+            field, way, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+    return new / np.array([width, height], np.float32)
+
+
 def _words(points: Float32[np.ndarray, "5 2"]) -> str:
     return " ".join(f"{x:.0f},{y:.0f}" for x, y in points)

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Float32
 
 from flow.drawn.fields import SMALLEST
 from flow.errors import InputError
-from flow.faces.crop import register
+from flow.faces.crop import crop_of_box, register, resample
 from mjfn_jax.drawn.stretched import unstretched
 
 _LARGEST = 4096
@@ -39,12 +38,15 @@ def checked(
         )
     for n, flow in enumerate(flows):
         _check(n, flow, stretched)
+    if not len(flows):
+        return np.zeros((0, SMALLEST, SMALLEST, 2), np.float32)
     if stretched:
         flows = unstretched(flows)
     flows = flows.astype(np.float32)
     if points is not None:
         return np.stack([register(flow, p) for flow, p in zip(flows, points, strict=True)])
-    return np.stack([shrunk(flow) for flow in flows]) if len(flows) else flows[:, :28, :28]
+    whole = crop_of_box(0, 0, flows.shape[2], flows.shape[1])
+    return np.stack([resample(flow, whole) for flow in flows])
 
 
 def _check(n: int, flow: Float[np.ndarray, "H W C"], stretched: bool) -> None:
@@ -65,12 +67,3 @@ def _check(n: int, flow: Float[np.ndarray, "H W C"], stretched: bool) -> None:
         raise InputError(
             f"flow {n}: {max(-low.min(), high.max()):g} px, more than the face is wide: give px"
         )
-
-
-def shrunk(
-    flow: Float32[np.ndarray, "H W 2"], size: int = SMALLEST
-) -> Float32[np.ndarray, "S S 2"]:
-    """A flow field of fewer pixels, the mean over the area of each, in those px."""
-    height, width = flow.shape[:2]
-    small = cv2.resize(flow, (size, size), interpolation=cv2.INTER_AREA)
-    return small * np.array([size / width, size / height], np.float32)

@@ -9,10 +9,11 @@ clip and differ between clips. No label is looked at.
 import itertools
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import scipy.special
 from jaxtyping import Float, Float32, Int
+
+from flow.faces.crop import recrop
 
 FEWEST = 32
 """Clips from which on a crop is looked for; fewer say too little of it."""
@@ -52,18 +53,7 @@ _HERE = PLACES.index(HERE)
 
 def moved(faces: Float32[np.ndarray, "N S S 2"], place: Place) -> Float32[np.ndarray, "N S S 2"]:
     """Fields on another crop, px of the new fields. Outside a field its nearest edge goes on."""
-    if place == HERE:
-        return faces
-    size = faces.shape[1]
-    right, down, width, height = place
-    # Pixel i of the new field lies at (1 + 2 right - width) size / 2 + width (i + 1/2) - 1/2.
-    across = (1 + 2 * right - width) * size / 2 + (width - 1) / 2
-    along = (1 + 2 * down - height) * size / 2 + (height - 1) / 2
-    way = np.array([[width, 0, across], [0, height, along]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    options = {"flags": flags, "borderMode": cv2.BORDER_REPLICATE}
-    fields = [cv2.warpAffine(face, way, (size, size), **options) for face in faces]
-    return np.stack(fields) / np.array([width, height], np.float32) if fields else faces
+    return faces if place == HERE else recrop(faces, *place)
 
 
 def best(logs: Float[np.ndarray, "G M K"]) -> Int[np.ndarray, " B"]:
