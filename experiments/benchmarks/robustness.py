@@ -22,10 +22,12 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Float16, Float32, Int64
 
+import mjfn_jax
 from flow.algorithms import Algorithm, algorithm
 from flow.clips import CLASSES
 from flow.disk import kept
 from flow.errors import InputError
+from flow.faces.crop import register
 from flow.progress import bar
 from flow.synthetic.cast import Plan, cast, generator
 from flow.synthetic.motion import Disturbances
@@ -80,7 +82,7 @@ _EYES_APART = 0.56
 class Robustness:
     """Scores of a recogniser under single disturbances, on stand-ins."""
 
-    recogniser: str = "mjfn_jax:recognise_flow"
+    recogniser: str = "experiments.benchmarks.robustness:published"
     """MODULE:FUNCTION, from flow fields [N, 28, 28, 2] to probabilities [N, 3]."""
     factors: tuple[str, ...] = tuple(FACTORS)
     """Which curves."""
@@ -141,6 +143,11 @@ class Robustness:
         if self.figure is not None:
             draw(figures, self.figure)
         return figures
+
+
+def published(flows: Float32[np.ndarray, "N 28 28 2"]) -> Float32[np.ndarray, "N 3"]:
+    """The recogniser of drawn motion. A field in which nothing moves counts, too."""
+    return mjfn_jax.load("drawn").see(flows).probabilities
 
 
 def load(name: str) -> Recognise:
@@ -245,8 +252,6 @@ def registered(
     flows: Float16[np.ndarray, "N 224 224 2"], points: Float32[np.ndarray, "N 5 2"]
 ) -> Float32[np.ndarray, "N 28 28 2"]:
     """The fields on the recogniser's crop."""
-    from flow.faces.crop import register
-
     each = zip(flows.astype(np.float32), points, strict=True)
     return np.stack([register(flow, five, size=28) for flow, five in each])
 
