@@ -3,7 +3,8 @@
     python -m experiments.benchmarks card --cache=flows --json=card.json --figure=card.png
 
 The stand-ins' faces, noise and motion are another program's than the drawn fields (`flow.synthetic`
-beside `flow.drawn`), and TV-L1 measures the flow. Each field is registered by the true points. TIME
+beside `flow.drawn`), and TV-L1 measures the flow. Each field is registered by the true points.
+Two seeds took 15 minutes of two cores of an AMD EPYC, other work beside it; out of the cache 20 s.
 """
 
 import dataclasses
@@ -177,10 +178,9 @@ def draw(figures: dict, path: pathlib.Path) -> None:
     units = figures["units"]
     panels[3].bar(list(units), [each["auc"] for each in units.values()], color=_BLUE)
     panels[3].set(title="Action units", xlabel="unit", ylabel="area under the ROC curve")
-    panels[3].axhline(0.5, color=_GREY, ls=":", lw=1)
     for panel in (*panels[1:3],):
         panel.set_ylim(0.4, 1)
-    panels[3].set_ylim(0.4, 1)
+    panels[3].set_ylim(0.5, 1)  # from chance on
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
