@@ -100,11 +100,11 @@ def test_zero_shot_depends_neither_on_labels_nor_on_the_other_clips():
 
 def test_the_identity_holds_the_sha_256_of_the_weights(drawn_weights):
     digest = weights.read(drawn_weights)[1]["sha256"]
-    assert methods.METHODS["drawn"].settings == {"weights": digest}
+    assert methods.METHODS["drawn"].settings == {"placed": True, "weights": digest}
     assert methods.METHODS["drawn-kernel"].settings["weights"] == digest
     assert "weights" not in methods.METHODS["mirror-svm"].settings
     assert methods.METHODS["drawn-tuned"].start()[0] == digest
-    with pytest.raises(InputError, match="no setting weights; its settings are none"):
+    with pytest.raises(InputError, match="no setting weights; its settings are placed"):
         methods.make("drawn", weights="other")
 
 

@@ -152,12 +152,3 @@ def test_the_new_methods_stand_in_the_table_and_in_the_report_though_the_paper_l
     page = (out / "report.html").read_text()
     assert "Block means" in page
     assert "Small" in page
-
-
-def test_the_readme_shows_the_same_network_in_short():
-    readme = (HOME / "README.md").read_text()
-    (short,) = re.findall(r"```python\n(class Small.*?)```", readme, re.DOTALL)
-    whole = blocks("A network")[0]
-    for line in short.splitlines():
-        if "def __call__" not in line and "Conv(" not in line:
-            assert line in whole

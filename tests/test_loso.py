@@ -504,7 +504,7 @@ def test_a_method_without_epochs_is_set_beside_an_earlier_run(
     assert ours.startswith("Drawn motion, zero-shot ") and "(p " in ours
     assert results["identity"]["recipe"] is None
     digest = json.loads((drawn_weights / "drawn.json").read_text())["sha256"]
-    assert results["identity"]["method"]["settings"] == {"weights": digest}
+    assert results["identity"]["method"]["settings"] == {"placed": True, "weights": digest}
     assert all(len(p["probabilities"]) == 3 for p in results["predictions"])
 
 

@@ -13,7 +13,7 @@ from flow.faces.landmarks import on_face
 from flow.faces.points import find_points
 from flow.synthetic import identity
 from flow.synthetic.cast import cast, generator
-from flow.synthetic.motion import play
+from flow.synthetic.motion import Disturbances, play
 
 BOX = (179, 61, 93, 114)
 """Of the face in skimage's photograph of Eileen Collins (public domain, NASA)."""
@@ -52,7 +52,7 @@ def test_a_face_of_another_size_has_the_same_points(face):
 
 def test_a_drawn_face_gets_a_crop_near_its_own():
     plan = next(plan for plan in cast("mini", 0, 1.0) if plan.database == "smic")
-    (frame,) = play(plan, 0, 1.0, [plan.onset]).frames
+    (frame,) = play(plan, 0, Disturbances.of(1.0), [plan.onset]).frames
     marks = identity.draw(generator(0, "smic", plan.number, "identity")).marks
     eyes = [(marks.middle + side * marks.eye_apart, marks.eye) for side in (-1, 1)]
     mouth = [(marks.middle + side * marks.mouth_half, marks.mouth) for side in (-1, 1)]

@@ -1,7 +1,5 @@
 """What a method adds to the training step: statistics, draws by class, its own loss and rates."""
 
-import pathlib
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,7 +9,6 @@ import pytest
 from tiny import Tiny
 
 from mjfn_jax import train
-from mjfn_jax.layers import Conv
 from mjfn_jax.models import NETWORKS, Network, emr
 from mjfn_jax.models.network import Truth
 from mjfn_jax.train import Recipe
@@ -234,16 +231,3 @@ def test_every_method_has_a_recipe_of_its_own_and_a_name():
     for method in NETWORKS.values():
         recipe = Recipe(method.epochs, method.batch_size)
         assert min(recipe.epochs, recipe.batch_size, method.learning_rate) > 0
-
-
-def test_the_readmes_new_method_trains():
-    text = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
-    code = text[text.index("class Small(Network)") :].partition("```")[0]
-    names = {"Network": Network, "nn": nn, "Conv": Conv}
-    exec(code, names)
-    small = names["Small"]()
-    state, progress = fit(small)
-    assert np.isfinite(progress.loss).all()
-    before = train.init(small, train.runs_of(np.arange(2), learning_rate=RATE))
-    kernel = state.params["params"]["Conv_0"]["kernel"]
-    assert (kernel != before.params["params"]["Conv_0"]["kernel"]).any()

@@ -112,7 +112,7 @@ def test_a_seed_learns_the_same_alone_and_learns_something(taught):
 
 def test_a_loss_that_is_not_finite_ends_the_training(taught, monkeypatch):
     monkeypatch.setattr(DrawnNet, "learning_rate", 1e30)
-    with pytest.raises(InputError, match=r"epoch \d is not finite"):
+    with pytest.raises(InputError, match=r"epoch \d on drawn motion is not finite"):
         pretrain(SMALL, [7, 8], LESSONS)
 
 

@@ -24,7 +24,7 @@ from flow.faces.landmarks import on_face
 from flow.faces.points import find_points
 from flow.synthetic import identity
 from flow.synthetic.cast import Plan, cast, generator
-from flow.synthetic.motion import CAMERAS, play
+from flow.synthetic.motion import CAMERAS, Disturbances, play
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Shot:
 def _shots(job: tuple[Plan, int]) -> list[Shot]:
     plan, seed = job
     camera = CAMERAS[plan.database]
-    (frame,) = play(plan, seed, 1.0, [plan.onset]).frames
+    (frame,) = play(plan, seed, Disturbances.of(1.0), [plan.onset]).frames
     grey = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     marks = identity.draw(generator(seed, plan.database, plan.number, "identity")).marks
     places = [

@@ -24,8 +24,8 @@ SETTINGS = Settings(
 """What the calibration clips are drawn with: harder than what was taught."""
 
 THRESHOLD = 0.75
-"""The smallest largest probability of an answer that is not "not sure": on stand-ins nine of ten such
-answers are right (docs/model_card.md)."""
+"""The smallest largest probability of an answer that is not "not sure". On stand-ins nine of ten
+answers above it are right (docs/model_card.md)."""
 
 MOVES = 1 / 7
 """A half face moves where it does so by more than this part of the flow's largest motion."""
