@@ -1,8 +1,9 @@
 # make demo: the whole road on stand-in databases.  make test: every check, as CI runs it.
+# make attack: attempts to break it, docs/attacks.md says what came of them.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test attack clean
 
 demo: .venv/ready
 	$(BIN)/python experiments/loso.py --dataset=synthetic --epochs=20 --learning_rate=3e-4 --out=runs/demo
@@ -18,6 +19,9 @@ test: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+attack: .venv/ready
+	PYTHONPATH=tests $(BIN)/python -m attack --out=docs/attacks.md
 
 clean:
 	rm -rf .venv runs data
