@@ -12,6 +12,7 @@ from typing import Literal
 
 import tqdm
 import tyro
+
 from attack import ATTACKS
 from attack.trial import Trial
 
