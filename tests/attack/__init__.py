@@ -27,5 +27,7 @@ class Attack(NamedTuple):
         return importlib.import_module(f"attack.{name}").attack
 
 
-ATTACKS: dict[str, Attack] = {}
+ATTACKS = {
+    "network": Attack("No connection in any command", full=24, small=2),
+}
 """By the module's name."""

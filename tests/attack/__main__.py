@@ -14,7 +14,7 @@ import tqdm
 import tyro
 
 from attack import ATTACKS
-from attack.trial import Trial
+from attack.trial import CannotTry, Trial
 
 HEAD = """# Attacks
 
@@ -48,7 +48,11 @@ class Attempts:
             start = time.monotonic()
             with tempfile.TemporaryDirectory(prefix=f"attack-{name}-") as folder:
                 trials = about.load(name)(count, self.seed, pathlib.Path(folder))
-                found[name] = list(tqdm.tqdm(trials, total=count, desc=name, unit="trial"))
+                try:
+                    found[name] = list(tqdm.tqdm(trials, total=count, desc=name, unit="trial"))
+                except CannotTry as reason:
+                    print(f"{about.title}: not tried: {reason}", flush=True)
+                    continue
             seconds[name] = time.monotonic() - start
             held = sum(trial.held for trial in found[name])
             print(f"{about.title}: {held} of {len(found[name])} held", flush=True)

@@ -19,6 +19,10 @@ class Trial(NamedTuple):
     said."""
 
 
+class CannotTry(Exception):
+    """What an attack needs is not on this machine; the message says what."""
+
+
 class Outcome:
     """How a piece of code ended, see :func:`outcome`."""
 
