@@ -29,5 +29,6 @@ class Attack(NamedTuple):
 
 ATTACKS = {
     "network": Attack("No connection in any command", full=24, small=2),
+    "faces": Attack("A search for faces", full=23, small=1),
 }
 """By the module's name."""

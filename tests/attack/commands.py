@@ -28,6 +28,12 @@ def write_source(folder: pathlib.Path, seed: int = 0) -> pathlib.Path:
         for n, path in enumerate(sorted(clip.iterdir())):
             frame = cv2.remap(still, x + 0.15 * n, y + 0.1 * n * np.sin(x / 9), cv2.INTER_LINEAR)
             assert cv2.imwrite(str(path), frame.astype(np.uint8))
+    boxes = [
+        f"samm,{clip.parent.name.lstrip('0')},{clip.name},4,4,40,40\n"
+        for clip in sorted((folder / "SAMM").glob("*/*"))
+    ]
+    header = "database,subject,clip,left,top,width,height\n"
+    (folder / "face_boxes.csv").write_text(header + "".join(boxes))
     return folder
 
 
@@ -59,7 +65,7 @@ class Place:
             ],
             "ablation": [
                 "ablation", *clips, "--num_jfms", "1", "--fusions", "softmax", "--epochs=1",
-                "--seeds", "0", "--folds=smic/s1", f"--out={out}/ablation",
+                "--seeds", "0", "--folds=smic/s01", f"--out={out}/ablation",
             ],
             "learning_curve": [
                 "learning_curve", *clips, "--methods", "mirror-svm", "--subjects=2",
