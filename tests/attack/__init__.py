@@ -30,5 +30,6 @@ class Attack(NamedTuple):
 ATTACKS = {
     "network": Attack("No connection in any command", full=24, small=2),
     "faces": Attack("A search for faces", full=23, small=1),
+    "disks": Attack("Disks, rights, two writers, a clock", full=61, small=1),
 }
 """By the module's name."""

@@ -1,0 +1,203 @@
+"""Disks that are full, read-only or another's; two writers; a holder that was killed; a clock.
+
+After each the same command must finish, with the result of a command that nothing disturbed.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from array_record.python.array_record_module import ArrayRecordReader
+
+from attack import commands
+from attack.trial import CannotTry, Trial
+
+_VERBS = ("build", "loso", "loso, no network", "table3", "learning_curve", "train", "report")
+_SIZES = (0.02, 0.3, 0.6, 0.9)
+"""Room that is given, as parts of what the command needs."""
+
+
+def attack(count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """The first `count` of all trials."""
+    if os.getuid() != 0 or subprocess.run(["unshare", "-m", "true"]).returncode:
+        raise CannotTry("the right to mount a tmpfs is needed")
+    source = commands.write_source(folder / "source", seed)
+    (folder / "disk").mkdir()
+    yield from itertools.islice(_trials(folder, source), count)
+
+
+def _trials(folder: Path, source: Path) -> Iterator[Trial]:
+    sound = commands.Place(source, folder / "data", folder / "sound")
+    sound.out.mkdir()
+    for name in _VERBS:
+        ended = commands.run(sound.verbs()[name])
+        assert ended.status == 0, ended.err
+        yield from _of_verb(name, folder, sound, source)
+    yield from _of_writers(folder, sound)
+
+
+def _of_verb(name, folder, sound, source) -> Iterator[Trial]:
+    disk = folder / "disk"
+    place = commands.Place(source, disk / "data" if name == "build" else sound.data, disk / "out")
+    flags = place.verbs()[name]
+    if name == "report":
+        flags[1] = sound.verbs()[name][1]
+    expected = _result(name, sound)
+    with _tmpfs(disk, "64M"):
+        place.out.mkdir()
+        assert commands.run(flags).status == 0
+        needed = sum(path.stat().st_blocks * 512 for path in disk.rglob("*"))
+
+    def continued(kind, first):
+        second = commands.run(flags)
+        same = second.status == 0 and _result(name, place) == expected
+        left = commands.left_over(disk)
+        said = first.line if first.refused else first.err[-300:]
+        if not same or left:
+            said = f"then: {second.line if second.status else 'another result'}; left: {left}"
+        return Trial(kind, first.refused and same and not left, said)
+
+    for share in _SIZES:
+        with _tmpfs(disk, f"{max(int(needed * share), 8192)}"):
+            with contextlib.suppress(OSError):
+                place.out.mkdir()
+            first = commands.run(flags)
+            _remount(disk, "rw,size=64M")
+            place.out.mkdir(exist_ok=True)
+            kind = f"mjfn {name}: a disk with a part of the room"
+            full = "full" in first.line or "too small" in first.line or "free" in first.line
+            trial = continued(kind, first)
+            yield trial if full else trial._replace(held=False, said=first.err[-300:])
+    with _tmpfs(disk, "64M"):
+        place.out.mkdir()
+        _remount(disk, "ro")
+        first = commands.run(flags)
+        _remount(disk, "rw")
+        yield continued(f"mjfn {name}: a read-only disk", first)
+    with _tmpfs(disk, "64M"):
+        place.out.mkdir()
+        # Root may write anywhere, but for what this takes away.
+        first = commands.run(flags, ("setpriv", "--bounding-set=-dac_override,-dac_read_search",
+                                     "--inh-caps=-dac_override,-dac_read_search")) if _lock(disk) else None  # fmt: skip
+        _unlock(disk)
+        yield continued(f"mjfn {name}: a folder without the right to write", first)
+    with _tmpfs(disk, "64M"):
+        place.out.mkdir()
+        first = _with_file_limit(flags, 4096)
+        yield continued(f"mjfn {name}: files may have 4 kB (a quota's way)", first)
+
+
+def _of_writers(folder: Path, sound: commands.Place) -> Iterator[Trial]:
+    for name, option in (("build", "data"), ("loso", "out"), ("table3", "out"), ("train", "out")):
+        place = commands.Place(sound.source, sound.data, folder / f"two-{name}")
+        if option == "data":
+            place = commands.Place(sound.source, folder / f"two-{name}", sound.out)
+        flags = place.verbs()[name]
+        one, other = commands.start(flags), commands.start(flags)
+        ends = [commands.finish(one), commands.finish(other)]
+        refused = [end for end in ends if end.refused and "in use by" in end.line]
+        done = [end for end in ends if end.status == 0]
+        # The second may also come so late that it finds all done.
+        held = (
+            len(done) + len(refused) == 2 and done and _result(name, place) == _result(name, sound)
+        )
+        said = refused[0].line if refused else "; ".join(end.line for end in ends if end.status)
+        yield Trial(f"mjfn {name}: two writers", bool(held), said)
+
+        place = commands.Place(sound.source, sound.data, folder / f"killed-{name}")
+        if option == "data":
+            place = commands.Place(sound.source, folder / f"killed-{name}", sound.out)
+        flags = place.verbs()[name]
+        process = commands.start(flags)
+        where = place.data if option == "data" else Path(flags[-1].removeprefix("--out="))
+        deadline = time.monotonic() + 120
+        while not list(where.rglob(".lock.holder")) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with contextlib.suppress(ProcessLookupError):
+            commands.kill(process)
+        ended = commands.run(flags)
+        held = ended.status == 0 and _result(name, place) == _result(name, sound)
+        yield Trial(
+            f"mjfn {name}: the holder of the lock was killed", held, ended.line if not held else ""
+        )
+
+        for path in where.rglob("*"):  # as after a clock that was set back
+            os.utime(path, (time.time() + 86400,) * 2)
+        ended = commands.run(flags)
+        held = ended.status == 0 and _result(name, place) == _result(name, sound)
+        yield Trial(f"mjfn {name}: files of tomorrow", held, ended.line if not held else "")
+
+
+def _result(name: str, place: commands.Place) -> Any:
+    """What a command left, without times and places; None where it is not there."""
+    where = {"loso": "ststnet", "loso, no network": "drawn", "learning_curve": "curve"}
+    try:
+        if name == "build":
+            return [
+                (path.parts[-3], [record for record in ArrayRecordReader(str(path)).read_all()])
+                for path in sorted(place.data.rglob("*.array_record*"))
+                if path.parts[-4] == "flow_images"
+            ]
+        if name == "report":
+            return (place.out / "report.html").stat().st_size > 1000
+        if name == "train":
+            folder = place.out / "model" / "model"
+            return sorted(path.relative_to(folder).name for path in folder.rglob("*.json"))
+        found = json.loads((place.out / where.get(name, name) / "results.json").read_bytes())
+        return _without(found, ("seconds", "hardware", "ms", "milliseconds"))
+    except OSError:
+        return None
+
+
+def _without(tree: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(tree, dict):
+        return {
+            key: _without(value, names)
+            for key, value in tree.items()
+            if not any(name in key for name in names)
+        }
+    return [_without(value, names) for value in tree] if isinstance(tree, list) else tree
+
+
+@contextlib.contextmanager
+def _tmpfs(disk: Path, size: str) -> Iterator[None]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "attack", str(disk)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def _remount(disk: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
+
+
+def _lock(disk: Path) -> bool:
+    for path in (disk, *disk.iterdir()):
+        path.chmod(0o555)
+    return True
+
+
+def _unlock(disk: Path) -> None:
+    for path in (disk, *disk.iterdir()):
+        path.chmod(0o755)
+
+
+def _with_file_limit(flags: list[str], size: int) -> commands.Ended:
+    """The command, whose files may not grow beyond a size."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        return commands.run(flags, ("prlimit", f"--fsize={size}"))
+    finally:
+        signal.signal(signal.SIGXFSZ, old)
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
