@@ -1,7 +1,7 @@
 """Files that a user gives: looked at before they are read, and read up to a bound."""
 
+import errno
 import os
-import pathlib
 import stat
 import zipfile
 
@@ -20,7 +20,8 @@ def read(path: str | os.PathLike, most: int, cure: str) -> bytes:
       cure: what the user should do, as an error's last words.
 
     Raises:
-      InputError: it is a pipe, a device or a socket, which nobody waits for, or too large.
+      InputError: it is a pipe, a device or a socket, which nobody waits for, too large, or a link
+        to itself.
       OSError: it is missing, a folder, or may not be read.
     """
     check(path, most, cure)
@@ -36,7 +37,11 @@ def check(path: str | os.PathLike, most: int, cure: str) -> None:
     try:
         about = os.stat(path)
     except ValueError as error:  # a null character
-        raise InputError(f"{pathlib.Path(path)!r}: no file's name ({error}): {cure}") from None
+        raise InputError(f"{os.fspath(path)!r}: no file's name ({error}): {cure}") from None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise
+        raise InputError(f"{path}: {error.strerror}: {cure}") from None
     if stat.S_ISDIR(about.st_mode):
         return  # whoever opens it says so
     if not stat.S_ISREG(about.st_mode):

@@ -1,17 +1,22 @@
 """A CSV file that a user gives, with a line for each clip."""
 
 import csv
+import io
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from flow.catalogue import DATABASES
+from flow.disk import given
 from flow.errors import InputError
 
 Value = TypeVar("Value")
 
 KEYS = ["database", "subject", "clip"]
 """The first columns."""
+
+MAX_BYTES = 16_000_000
+"""Size above which a file is refused; the landmarks of all three databases have 0.5 MB."""
 
 
 def read_table(
@@ -36,8 +41,8 @@ def read_table(
     """
     header = [*KEYS, *columns]
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
+        content = given.read(path, MAX_BYTES, f"give a CSV with {form}")
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{named}: no such file: give a CSV with {form}") from None
     except (UnicodeDecodeError, csv.Error) as error:
