@@ -189,6 +189,18 @@ def inside(path: pathlib.Path, root: pathlib.Path) -> bool:
         return False
 
 
+def beside(source: pathlib.Path, name: str) -> pathlib.Path | None:
+    """A file of that name in the source itself; None if there is none.
+
+    Raises:
+      InputError: it is a link out of the source.
+    """
+    path = source / name
+    if path.is_symlink() and not inside(path, source):
+        raise InputError(f"{path}: a link that leaves the source folder: put the file itself there")
+    return path if path.exists() else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Root:
     """A folder that may hold a database's clips."""
