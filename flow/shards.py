@@ -24,7 +24,7 @@ from google.protobuf import json_format
 
 from flow.catalogue import DATABASES, DATASETS
 from flow.clips import CLASSES
-from flow.disk import manifest
+from flow.disk import given, manifest
 from flow.errors import InputError
 
 SPLIT = "clips"
@@ -245,25 +245,15 @@ def check(database: str, data_dir: str | os.PathLike, data_set: DataSet, cure: s
     for file in sorted(path.rglob("*")):
         if file.relative_to(path).as_posix() not in listed and ".array_record" in file.name:
             raise InputError(f"{file}: not in the manifest; {cure}")
-    about = _json(path / "dataset_info.json", cure)
+    about = given.read_json(path / "dataset_info.json", cure)
     says = tuple(str(about.get(key)) for key in ("name", "configName", "version"))
     if says != (data_set.name, database, str(data_set.VERSION)):
         raise InputError(f"{path}: the data set {'/'.join(says)} in another's place; {cure}")
     # TFDS imports the modules that the features name.
-    if _json(path / "features.json", cure) != json_format.MessageToDict(
+    if given.read_json(path / "features.json", cure) != json_format.MessageToDict(
         data_set.features().to_proto()
     ):
         raise InputError(f"{path / 'features.json'}: other features than are written here; {cure}")
-
-
-def _json(path: pathlib.Path, cure: str) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: not such a file as is written here; {cure}")
-    return found
 
 
 class Shards:

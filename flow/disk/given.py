@@ -1,11 +1,16 @@
 """Files that a user gives: looked at before they are read, and read up to a bound."""
 
 import errno
+import json
 import os
 import stat
 import zipfile
+from typing import Any
 
 from flow.errors import InputError
+
+MOST_JSON = 2**28
+"""Bytes of a JSON file."""
 
 MEMBERS = 10_000
 """Files that an archive may hold."""
@@ -30,6 +35,22 @@ def read(path: str | os.PathLike, most: int, cure: str) -> bytes:
     if len(content) > most:
         raise InputError(f"{path}: more than {most} bytes: {cure}")
     return content
+
+
+def read_json(path: str | os.PathLike, cure: str) -> dict[str, Any]:
+    """The object that a JSON file of at most :data:`MOST_JSON` bytes holds.
+
+    Raises:
+      InputError: as :func:`read`, or there is none in it.
+      OSError: as :func:`read`.
+    """
+    try:
+        found = json.loads(read(path, MOST_JSON, cure))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: unreadable ({type(error).__name__}); {cure}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: unreadable (no JSON object); {cure}")
+    return found
 
 
 def check(path: str | os.PathLike, most: int, cure: str) -> None:

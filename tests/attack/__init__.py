@@ -27,5 +27,7 @@ class Attack(NamedTuple):
         return importlib.import_module(f"attack.{name}").attack
 
 
-ATTACKS: dict[str, Attack] = {}
+ATTACKS: dict[str, Attack] = {
+    "parsers": Attack("Files that a user gives", 2000, 40),
+}
 """By the module's name."""
