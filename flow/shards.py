@@ -20,10 +20,12 @@ from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from google.protobuf import json_format
 
 from flow.catalogue import DATABASES, DATASETS
 from flow.clips import CLASSES
+from flow.databases.reading import printable
 from flow.disk import given, manifest
 from flow.errors import InputError
 
@@ -340,11 +342,16 @@ def open_shards(
             raise InputError(f"{path}: no data set; make it by: {command}")
         check(database, data_dir, data_set, cure=f"build it again by: {command}")
         try:
-            sources[database] = tfds.builder_from_directory(path).as_data_source(split=SPLIT)
+            builder = tfds.builder_from_directory(path)
+            split = builder.info.splits[SPLIT]
+            for file, length in zip(split.filepaths, split.shard_lengths, strict=True):
+                reader = array_record_module.ArrayRecordReader(os.fspath(file))
+                if reader.num_records() != length:
+                    raise ValueError(f"{file}: {reader.num_records()} records, not {length}")
+            sources[database] = builder.as_data_source(split=SPLIT)
         except Exception as error:  # TFDS's own for what was written by something else
             raise InputError(
-                f"{path}: TFDS cannot open it ({type(error).__name__}); "
-                f"build it again by: {command}"
+                f"{path}: TFDS cannot open it ({printable(error)}); build it again by: {command}"
             ) from None
         metadata[database] = read_metadata(database, data_dir, data_set) or {}
     return Shards(sources, metadata)

@@ -12,10 +12,15 @@ from flow.clips import CLASSES, Clip
 from flow.cores import pool
 from flow.databases.folders import LEAVES, inside, spelled_alike
 from flow.databases.reading import Note, Reading, printable
+from flow.disk import given
 from flow.errors import InputError
-from flow.faces.frames import read_content
 
 logger = logging.getLogger(__name__)
+
+MAX_BYTES = 256_000_000
+"""Size above which a frame is not compared; `flow.faces.frames` does not read it either."""
+
+_CURE = "copy the clip again"
 
 
 def looked_at(reading: Reading, source: pathlib.Path, follow_links: bool = False) -> Reading:
@@ -99,7 +104,7 @@ def _digests(clip: Clip) -> set[bytes]:
     for number in (clip.onset, clip.offset if clip.apex is None else clip.apex):
         if number in clip.frames:
             try:
-                found.add(hashlib.sha256(read_content(clip.frames[number])).digest())
+                found.add(hashlib.sha256(given.read(clip.frames[number], MAX_BYTES, _CURE)).digest())
             except (InputError, OSError):  # said by whoever needs it
                 continue
     return found

@@ -144,7 +144,8 @@ def _checked(path: pathlib.Path) -> bytes:
             for member in archive.infolist():
                 counts += _elements(archive.read(member))
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{path}: not a readable .xlsx workbook ({error}): {_CURE}") from None
+        said = printable(error)
+        raise InputError(f"{path}: not a readable .xlsx workbook ({said}): {_CURE}") from None
     cells = sum(counts[name] for name in _OF_CELLS)
     for what, number, most in (
         ("sheets", counts["sheet"], MAX_SHEETS),

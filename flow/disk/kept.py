@@ -8,6 +8,7 @@ import io
 import math
 import os
 import pathlib
+import tokenize
 import uuid
 import zipfile
 import zlib
@@ -80,7 +81,13 @@ def load(path: str | os.PathLike, most: int) -> dict[str, Any]:
                 found[name] = np.frombuffer(rest, dtype).reshape(shape, order=order)
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),  # of the archive
-        *(SyntaxError, TypeError, OverflowError, RecursionError),  # of a header
+        *(
+            SyntaxError,
+            tokenize.TokenError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ),  # of a header
     ) as error:
         raise ValueError(str(error)) from None
     return found

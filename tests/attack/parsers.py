@@ -484,7 +484,7 @@ def _hostile(folder: pathlib.Path, full: bool) -> Iterator[tuple[str, str, Calla
 
 def _packed(book: bytes, method: int, full: bool) -> bytes:
     """A workbook with a member that says that it is small."""
-    size = 10**9 if full else 10**6
+    size = 6 * 10**8 if full else 10**6
     archive_bytes = io.BytesIO(book)
     with zipfile.ZipFile(archive_bytes, "a") as archive:
         with archive.open(zipfile.ZipInfo("xl/bomb.xml"), "w") as _:
