@@ -104,7 +104,9 @@ def _digests(clip: Clip) -> set[bytes]:
     for number in (clip.onset, clip.offset if clip.apex is None else clip.apex):
         if number in clip.frames:
             try:
-                found.add(hashlib.sha256(given.read(clip.frames[number], MAX_BYTES, _CURE)).digest())
+                found.add(
+                    hashlib.sha256(given.read(clip.frames[number], MAX_BYTES, _CURE)).digest()
+                )
             except (InputError, OSError):  # said by whoever needs it
                 continue
     return found

@@ -60,7 +60,9 @@ def _table(draw: random.Random) -> Trial:
 
 def _groups(draw: random.Random) -> Trial:
     databases, subjects = _drawn(draw)
-    people = [f"{database}/{subject}" for database, subject in zip(databases, subjects, strict=True)]
+    people = [
+        f"{database}/{subject}" for database, subject in zip(databases, subjects, strict=True)
+    ]
     group_of = {person: str(draw.randrange(4)) for person in people}
     groups = [group_of[person] for person in people]
     split = draw.random() < 0.3 and people.count(people[0]) > 1
