@@ -28,7 +28,7 @@ class Attack(NamedTuple):
 
 
 ATTACKS: dict[str, Attack] = {
-    "parsers": Attack("Files that a user gives", 2000, 40),
+    "parsers": Attack("Files that a user gives", 2000, 20),
     "names": Attack("Names that are paths, and links", 300, 30),
     "leaks": Attack("Leaks between training and test", 500, 50),
 }

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,11 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 import safetensors.numpy
-from attack.trial import Trial, outcome
 from scripts import write_shards
 from tiny import Tiny, three_databases
 from trees import write_casme2, write_smic
 
+from attack.trial import Trial, outcome
 from flow import footage, shards
 from flow.build import build
 from flow.databases import annotated, workbooks
@@ -48,6 +49,9 @@ MEMORY = 512 * 2**20
 """Bytes above what the process had before."""
 
 SECONDS = 10
+
+MAY_BE_READ = "6,000 by 6,000 pixels"
+"""The hostile one that is as large as a frame may be; the others must be refused."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +83,10 @@ def attack(count: int, seed: int, folder: pathlib.Path) -> Iterator[Trial]:
     readers = {target.name: target for target in targets}
     full = count >= 200
     for what, name, make in _hostile(folder, full):
-        yield _trial(f"{name}: {what}", readers[name], make(), seconds)
+        trial = _trial(f"{name}: {what}", readers[name], make(), seconds)
+        if not trial.said and what != MAY_BE_READ:
+            trial = trial._replace(held=False, said="read, and not refused")
+        yield trial
 
 
 def _trial(kind: str, target: Target, content: bytes, seconds: int) -> Trial:
@@ -413,6 +420,8 @@ def _data_sets(folder: pathlib.Path) -> list[Target]:
         finally:
             for name, content in whole.items():
                 (path / name).write_bytes(content)
+            if sys.modules.pop("tabnanny", None):  # which the hostile features name
+                raise RuntimeError("a file's module was imported")
 
     return [
         Target(
@@ -457,6 +466,7 @@ def _hostile(folder: pathlib.Path, full: bool) -> Iterator[tuple[str, str, Calla
     styles = 60_000 if full else 25_000
     yield f"{styles} styles", "workbook", lambda: _crowded(book, "xl/styles.xml", styles)
     yield "1 by 64,000,000 pixels", "image .png", lambda: _png(1, 64_000_000)
+    yield "1 by 300,000 pixels", "image .png", lambda: _png(1, 300_000, whole=True)
     yield "60,000 by 60,000 pixels", "image .png", lambda: _png(60_000, 60_000)
     yield "10^13 numbers claimed", "weights .npz", lambda: _npz((10**13,))
     yield "a negative shape", "weights .npz", lambda: _npz((-1, 4))
@@ -477,7 +487,7 @@ def _hostile(folder: pathlib.Path, full: bool) -> Iterator[tuple[str, str, Calla
         lambda: "".join(lines.format(n) for n in range(folds)).encode(),
     )
     if full:
-        yield "6,000 by 6,000 pixels", "image .png", lambda: _png(6000, 6000, whole=True)
+        yield MAY_BE_READ, "image .png", lambda: _png(6000, 6000, whole=True)
         yield "180 MB of zeros", "weights .npz", lambda: _npz((45_000_000,), 180_000_000)
         yield "3 GB of zeros", "weights .npz", lambda: _npz((750_000_000,), 10**9 * 3)
 
@@ -522,8 +532,9 @@ def _png(width: int, height: int, whole: bool = False) -> bytes:
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0))
     packer = zlib.compressobj(1)
-    rows = b"".join(packer.compress(bytes(1 + 4 * width)) for _ in range(height * whole))
-    body = chunk(b"IDAT", rows + packer.flush())
+    size, piece = height * (1 + 4 * width) * whole, 10**6
+    rows = [packer.compress(bytes(min(piece, size - at))) for at in range(0, size, piece)]
+    body = chunk(b"IDAT", b"".join(rows) + packer.flush())
     return b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b"")
 
 
