@@ -194,7 +194,7 @@ def _linked(place, precious, draw, seen) -> Trial:
     """Links out of the source: a frame, a clip, a subject, a workbook, the boxes."""
     source, secret = place / "source", place / "secret"
     clips = ("s1/micro/negative/s1_ne_01", "s2/micro/surprise/s2_sur_01")
-    write_smic(source / "HS", dict.fromkeys(clips, [7, 8, 9]))
+    write_smic(source / "HS", {clip: [7, 8, 9] for clip in clips})
     secret.mkdir()
     what = draw.choice(("frame", "clip", "subject", "boxes", "itself", "above"))
     clip = source / "HS" / clips[0]
@@ -320,7 +320,7 @@ def _watched(out: pathlib.Path, reads: pathlib.Path | None = None) -> Iterator[l
 
     def see(event: str, given: tuple[Any, ...]) -> None:
         if event == "open":
-            path, mode, flags = given
+            path, _, flags = given
             changes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
             writes = isinstance(flags, int) and flags & changes
             if isinstance(path, int) or path is None:
@@ -368,8 +368,10 @@ def _traced(folder: pathlib.Path, precious: pathlib.Path) -> Iterator[Trial]:
         watched = "trace=openat,open,creat,unlink,unlinkat,rename,renameat,renameat2,rmdir,truncate"
         (folder / "tmp").mkdir(exist_ok=True)
         done = subprocess.run(
-            ["strace", "-f", "-y", "-s", "4096", "-e", watched, "-o", str(calls), sys.executable]
-            + ["-m", "flow", *arguments],
+            [
+                *("strace", "-f", "-y", "-s", "4096", "-e", watched, "-o", str(calls)),
+                *(sys.executable, "-m", "flow", *arguments),
+            ],
             env=os.environ | {"TMPDIR": str(folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,

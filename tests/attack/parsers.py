@@ -281,7 +281,7 @@ def _builds(folder: pathlib.Path) -> list[Target]:
     """A frame of a clip, read by a whole build."""
     source = folder / "source"
     clips = ("s1/micro/negative/s1_ne_01", "s2/micro/surprise/s2_sur_01")
-    write_smic(source / "HS", dict.fromkeys(clips, [7, 8]))
+    write_smic(source / "HS", {clip: [7, 8] for clip in clips})
     frame = source / "HS" / clips[0] / "reg_image000007.bmp"
 
     def read(_: pathlib.Path) -> Any:
@@ -457,7 +457,7 @@ def _hostile(folder: pathlib.Path, full: bool) -> Iterator[tuple[str, str, Calla
         lambda: (
             (folder / "data" / "flow_images" / "smic" / "1.1.0" / "features.json")
             .read_bytes()
-            .replace(b"tensorflow_datasets.core.features.scalar", b"antigravity")
+            .replace(b"tensorflow_datasets.core.features.scalar", b"tabnanny")
         ),
     )
     yield "a member of bzip2", "workbook", lambda: _packed(book, zipfile.ZIP_BZIP2, full)
