@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,11 +17,15 @@ from jaxtyping import Float64, UInt8
 
 from flow.clips import Box, Clip
 from flow.databases import folders
+from flow.disk import given
 from flow.errors import InputError
 from flow.faces.detector import find_face
-from flow.faces.frames import MAX_PIXELS, cut, read_content, read_face, read_grey
+from flow.faces.frames import MAX_PIXELS, MAX_SIDE, cut, read_content, read_face, read_grey
 
 logger = logging.getLogger(__name__)
+
+MAX_BYTES = 2**40
+"""Size of a video, above which it is refused."""
 
 Source = Clip | str | os.PathLike | int
 """A clip; a folder of frames; a video file; the index of a camera."""
@@ -226,6 +231,7 @@ def _frames(source: str | os.PathLike | int, fps: int | float | None) -> Iterato
         return _of_folder(path, fps)
     if not path.exists():
         raise InputError(f"{path}: no such file: give a folder of frames or a video")
+    given.check(path, MAX_BYTES, "give a folder of frames or a video")
     return _of_video(path)
 
 
@@ -253,6 +259,13 @@ def _of_files(
 
 
 def _of_video(path: pathlib.Path) -> Iterator[_Frame]:
+    with open(path, "rb") as file:
+        start = file.read(12)
+    if re.fullmatch(rb"(?!RIFF|YUV4MPEG2)[\t\n\r -~]+", start):
+        raise InputError(
+            f"{path}: not a video that OpenCV reads but a text, which may name other files: give "
+            "a video"
+        )
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
@@ -260,9 +273,10 @@ def _of_video(path: pathlib.Path) -> Iterator[_Frame]:
         width, height = (
             int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
-        if width * height > MAX_PIXELS:
+        if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
             raise InputError(
-                f"{path}: {width}x{height} pixels, more than {MAX_PIXELS}: make it smaller"
+                f"{path}: {width}x{height} pixels, more than {MAX_PIXELS} or a side of more than "
+                f"{MAX_SIDE}: make it smaller"
             )
         number, start = 0, 0.0
         while (image := _next(capture)) is not None:

@@ -20,10 +20,13 @@ from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from google.protobuf import json_format
 
 from flow.catalogue import DATABASES, DATASETS
 from flow.clips import CLASSES
-from flow.disk import manifest
+from flow.databases.reading import printable
+from flow.disk import given, manifest
 from flow.errors import InputError
 
 SPLIT = "clips"
@@ -72,23 +75,28 @@ class _Clips(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._metadata = metadata or {}
         super().__init__(file_format="array_record", **kwargs)
 
+    @classmethod
+    def features(cls) -> tfds.features.FeaturesDict:
+        """What a record holds."""
+        return tfds.features.FeaturesDict(
+            {
+                **cls.arrays,
+                "label": tfds.features.ClassLabel(names=CLASSES),
+                "database": tfds.features.Text(),
+                "subject": tfds.features.Text(),
+                "clip": tfds.features.Text(),
+                "onset": tfds.features.Scalar(np.int32),
+                "apex": tfds.features.Scalar(np.int32),
+                "offset": tfds.features.Scalar(np.int32),
+                "box": tfds.features.Tensor(shape=(4,), dtype=np.int32),
+            }
+        )
+
     def _info(self) -> tfds.core.DatasetInfo:
         return _Info(
             builder=self,
             description=self.description,
-            features=tfds.features.FeaturesDict(
-                {
-                    **self.arrays,
-                    "label": tfds.features.ClassLabel(names=CLASSES),
-                    "database": tfds.features.Text(),
-                    "subject": tfds.features.Text(),
-                    "clip": tfds.features.Text(),
-                    "onset": tfds.features.Scalar(np.int32),
-                    "apex": tfds.features.Scalar(np.int32),
-                    "offset": tfds.features.Scalar(np.int32),
-                    "box": tfds.features.Tensor(shape=(4,), dtype=np.int32),
-                }
-            ),
+            features=self.features(),
             homepage="https://dc.tsinghuajournals.com/computational-visual-media/vol7/iss3/9/",
             metadata=tfds.core.MetadataDict(self._metadata),
             disable_shuffling=True,  # record i is clip i of the database's reader
@@ -220,6 +228,36 @@ def full_disk(data_dir: str | os.PathLike) -> Iterator[None]:
         raise
 
 
+def check(database: str, data_dir: str | os.PathLike, data_set: DataSet, cure: str) -> None:
+    """Compare a data set's files with its manifest, and what it says of itself with its place.
+
+    Args:
+      database, data_dir, data_set: which one, see :func:`folder`.
+      cure: what the user should do, as the error's last words.
+
+    Raises:
+      InputError: a file is missing, altered or not in the manifest, or it is the data set of
+        another database or has other features; the file is named.
+    """
+    path = folder(database, data_dir, data_set)
+    listed = {*manifest.check(path, cure), manifest.NAME}
+    for name in ("dataset_info.json", "features.json", "metadata.json"):
+        if name not in listed:
+            raise InputError(f"{path / name}: not in the manifest; {cure}")
+    for file in sorted(path.rglob("*")):
+        if file.relative_to(path).as_posix() not in listed and ".array_record" in file.name:
+            raise InputError(f"{file}: not in the manifest; {cure}")
+    about = given.read_json(path / "dataset_info.json", cure)
+    says = tuple(str(about.get(key)) for key in ("name", "configName", "version"))
+    if says != (data_set.name, database, str(data_set.VERSION)):
+        raise InputError(f"{path}: the data set {'/'.join(says)} in another's place; {cure}")
+    # TFDS imports the modules that the features name.
+    if given.read_json(path / "features.json", cure) != json_format.MessageToDict(
+        data_set.features().to_proto()
+    ):
+        raise InputError(f"{path / 'features.json'}: other features than are written here; {cure}")
+
+
 class Shards:
     """The records of a data set that was opened, in the order of its databases and clips.
 
@@ -261,13 +299,18 @@ class Shards:
         index = operator.index(index)
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        for source in self._sources.values():
+        for database, source in self._sources.items():
             if index < len(source):
-                record = dict(source[index])
-                return {
+                record = {
                     name: value.decode() if isinstance(value, bytes) else value
-                    for name, value in record.items()
+                    for name, value in dict(source[index]).items()
                 }
+                if record["database"] != database:
+                    raise InputError(
+                        f"record {index} of {database} is one of {record['database']!r}: build the "
+                        "data set again"
+                    )
+                return record
             index -= len(source)
         raise AssertionError("unreachable")
 
@@ -297,14 +340,18 @@ def open_shards(
         path = folder(database, data_dir, data_set)
         if not path.is_dir():
             raise InputError(f"{path}: no data set; make it by: {command}")
-        checked = manifest.check(path, cure=f"build it again by: {command}")
-        builder = tfds.builder_from_directory(path)
-        split = builder.info.splits[SPLIT]
-        for shard in split.filenames:
-            if shard not in checked:
-                raise InputError(
-                    f"{path / shard}: not in the manifest; build it again by: {command}"
-                )
-        sources[database] = builder.as_data_source(split=SPLIT)
+        check(database, data_dir, data_set, cure=f"build it again by: {command}")
+        try:
+            builder = tfds.builder_from_directory(path)
+            split = builder.info.splits[SPLIT]
+            for file, length in zip(split.filepaths, split.shard_lengths, strict=True):
+                reader = array_record_module.ArrayRecordReader(os.fspath(file))
+                if reader.num_records() != length:
+                    raise ValueError(f"{file}: {reader.num_records()} records, not {length}")
+            sources[database] = builder.as_data_source(split=SPLIT)
+        except Exception as error:  # TFDS's own for what was written by something else
+            raise InputError(
+                f"{path}: TFDS cannot open it ({printable(error)}); build it again by: {command}"
+            ) from None
         metadata[database] = read_metadata(database, data_dir, data_set) or {}
     return Shards(sources, metadata)

@@ -8,7 +8,6 @@ import hashlib
 import os
 import pathlib
 import re
-import zipfile
 from typing import Any
 
 import jax
@@ -17,12 +16,18 @@ import safetensors.numpy
 from flax import traverse_util
 from safetensors import SafetensorError
 
+from flow.disk import given, kept
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.models import NETWORKS, Network
 
 TRUNK = "trunk"
 """The name of the residual trunk in a method's variables."""
+
+MAX_BYTES = 200_000_000
+"""Size above which a file of weights is refused; a ResNet18 has 47 MB."""
+
+_CURE = "take another copy of the file"
 
 _LEAVES = {
     "kernel": "weight",
@@ -74,7 +79,12 @@ def load(path: str | os.PathLike[str], method: Network) -> dict[str, Any]:
                 f"{path}: no array {theirs} or {ours}, which the trunk of {method.title} needs: "
                 "take weights of the same network"
             )
-        array = np.asarray(arrays[name], np.float32)
+        array = arrays[name]
+        if array.dtype.kind in "cOSUmM" or array.dtype.names:
+            raise InputError(
+                f"{path}: {name} holds {array.dtype} and no numbers that serve: {_CURE}"
+            )
+        array = np.asarray(array, np.float32)
         if name == theirs and array.ndim == 4:
             array = array.transpose(2, 3, 1, 0)
         if array.shape != leaf.shape:
@@ -83,7 +93,7 @@ def load(path: str | os.PathLike[str], method: Network) -> dict[str, Any]:
                 "does not take: take weights of the same network"
             )
         if not np.isfinite(array).all():
-            raise InputError(f"{path}: {name} is not finite: take another copy of the file")
+            raise InputError(f"{path}: {name} is not finite: {_CURE}")
         loaded[collection, TRUNK, *names] = array
     return traverse_util.unflatten_dict(loaded)
 
@@ -92,10 +102,10 @@ def digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of the file.
 
     Raises:
-      InputError: no such file.
+      InputError: no such file, or one that is larger than `MAX_BYTES`.
     """
     _check_is_there(path)
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(given.read(path, MAX_BYTES, _CURE)).hexdigest()
 
 
 def _check_is_there(path):
@@ -107,12 +117,12 @@ def _read(path):
     _check_is_there(path)
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
+            return kept.load(path, MAX_BYTES)
         if path.suffix == ".safetensors":
-            return safetensors.numpy.load_file(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
-        raise InputError(f"{path}: unreadable ({error}): take another copy of the file") from None
+            return safetensors.numpy.load(given.read(path, MAX_BYTES, _CURE))
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: unreadable ({said}): {_CURE}") from None
     raise InputError(
         f"--pretrained={path}: neither .safetensors nor .npz; a .pth is turned into one by "
         "safetensors.torch.save_file(torch.load(FILE), NEW_FILE)"

@@ -224,6 +224,37 @@ def test_a_stopped_build_continues_and_gives_the_same_records(
     assert _records("casme2", data_dir) == _records("casme2", built)
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "of another clip"])
+def test_a_damaged_record_of_a_stopped_build_is_made_again(
+    source, built, tmp_path, quick, monkeypatch, caplog, damage
+):
+    data_dir = tmp_path / "stopped"
+    monkeypatch.setattr(shards, "write", _full)
+    with pytest.raises(OSError, match="full"):
+        build("casme2", source, data_dir, backend="opencv")
+    monkeypatch.undo()
+    _cheapen(monkeypatch)
+    path, other, *_ = sorted((data_dir / ".building" / "casme2").glob("*.npz"))
+    content = path.read_bytes()
+    half = len(content) // 2
+    flipped = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
+    path.write_bytes(
+        {
+            "flipped": flipped,
+            "cut": content[:half],
+            "empty": b"",
+            "of another clip": other.read_bytes(),
+        }[damage]
+    )
+    build("casme2", source, data_dir, backend="opencv")
+    assert f"{path}: damaged" in caplog.text
+    assert _records("casme2", data_dir) == _records("casme2", built)
+
+
+def _full(*arguments):
+    raise OSError("full")
+
+
 SLOW_COMMAND = """
 import os, signal, sys, time
 import numpy as np

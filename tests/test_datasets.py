@@ -12,7 +12,7 @@ def made(monkeypatch):
     """Puts in a build and a renderer that take no time; returns what they were asked for."""
     calls = []
 
-    def build(dataset, source, data_dir, on_progress, frames=False):
+    def build(dataset, source, data_dir, on_progress, frames=False, follow_links=False):
         calls.append(("build", dataset, source.name, frames))
         write_shards(data_dir, frames=frames)
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import os
 
 import cv2
 import numpy as np
@@ -251,3 +252,25 @@ def test_the_face_of_a_stand_in_is_found_in_a_video_after_frames_without_one(tmp
         0, min(y + h, top + high) - max(y, top)
     )
     assert overlap / (w * h + wide * high - overlap) > 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["#EXTM3U\n#EXTINF:1,\na.avi\n", "ffconcat version 1.0\nfile a.avi\n"]
+)
+def test_a_playlist_which_names_other_files_is_no_video(tmp_path, text):
+    path = tmp_path / "list.m3u8"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"list\.m3u8: .* a text, which may name other files"):
+        footage.read(path, cropped=True)
+
+
+def test_a_pipe_is_no_video_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: a pipe, a device or a socket"):
+        footage.read(tmp_path / "pipe", cropped=True)
+
+
+def test_a_pipe_among_frames_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "1.png")
+    with pytest.raises(InputError, match=r"1\.png: a pipe, a device or a socket"):
+        footage.read(tmp_path, fps=100, cropped=True)

@@ -1,5 +1,6 @@
 """Frames: decoded as OpenCV decodes them, and refused where they are not whole."""
 
+import pathlib
 import struct
 import zlib
 
@@ -127,3 +128,40 @@ def test_a_box_that_leaves_the_image_is_refused(tmp_path, box):
     cv2.imwrite(str(path), _texture(8, 8))
     with pytest.raises(InputError, match=r"frame\.png: the face box .* 8x8"):
         read_face(path, box)
+
+
+def _png_of_16_bits(colour_type):
+    """A whole PNG of 2x2 pixels."""
+
+    def chunk(kind, data):
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+    lines = (b"\0" + b"\x12\x34" * 2 * channels) * 2
+    head = struct.pack(">IIBBBBB", 2, 2, 16, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b"")]
+    )
+
+
+@pytest.mark.parametrize("colour_type", [0, 2, 4, 6])
+def test_a_png_of_16_bits_a_channel_is_refused_in_grey_and_in_colour(tmp_path, colour_type):
+    path = tmp_path / "a.png"
+    path.write_bytes(_png_of_16_bits(colour_type))
+    for read in (read_grey, lambda path: read_face(path, None, "RGB")):
+        with pytest.raises(InputError, match=r"a\.png: more than 8 bits a channel"):
+            read(path)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 20_000), (20_000, 1)])
+def test_a_long_and_thin_image_is_refused_by_its_header(tmp_path, width, height):
+    path = tmp_path / "a.png"
+    path.write_bytes(_png_of_size(width, height))
+    with pytest.raises(InputError, match=f"{width}x{height} pixels, a side of more than 16384"):
+        read_grey(path)
+
+
+def test_a_device_is_no_frame(tmp_path):
+    with pytest.raises(InputError, match="/dev/zero: a pipe, a device or a socket"):
+        read_grey(pathlib.Path("/dev/zero"))

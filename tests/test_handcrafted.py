@@ -47,7 +47,7 @@ def source(tmp_path_factory):
         clips.append(Clip(*key, "", int(label), 1, 2, 3, frames, 100, cropped=True))
     with pytest.MonkeyPatch.context() as patch:
         reading = types.SimpleNamespace(clips=clips[::-1])  # in another order
-        patch.setattr(features, "read", lambda dataset, source: reading)
+        patch.setattr(features, "read", lambda dataset, source, follow_links: reading)
         patch.setattr(flow.algorithms, "follow", lambda faces, preset, backend: drawn(faces))
         patch.setattr(flow.algorithms, "tvl1", lambda onsets, *_: drawn(onsets)[:1])
         yield folder

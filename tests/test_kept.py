@@ -1,7 +1,12 @@
+import contextlib
+import io
 import os
+import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flow.disk import kept
 
@@ -55,3 +60,59 @@ def test_the_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch
 def test_a_name_as_long_as_names_can_be_is_written(tmp_path):
     kept.write(tmp_path / ("a" * 255), "content")
     assert (tmp_path / ("a" * 255)).read_text() == "content"
+
+
+def test_arrays_come_back_as_they_were_put_down(tmp_path):
+    arrays = {
+        "a": np.arange(6.0).reshape(2, 3),
+        "b": np.asfortranarray(np.eye(3)),
+        "c": np.int32(7),
+    }
+    kept.save(tmp_path / "a.npz", **arrays, d=np.array("text"))
+    found = kept.load(tmp_path / "a.npz", 10_000)
+    for name, array in arrays.items():
+        assert np.array_equal(found[name], array) and found[name].dtype == np.asarray(array).dtype
+    assert found["d"].item() == "text"
+
+
+def _archive(path, content, method=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.npy", content)
+
+
+def test_an_array_that_claims_more_than_the_file_holds_is_refused_before_memory_is_asked_for(
+    tmp_path,
+):
+    content = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(content, header)
+    _archive(tmp_path / "a.npz", content.getvalue() + b"few")
+    with pytest.raises(ValueError, match="a: not the size that its header says"):
+        kept.load(tmp_path / "a.npz", 10_000)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_may_is_refused(tmp_path):
+    _archive(tmp_path / "a.npz", b"0" * 20_000, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="unpacks to 20000 bytes, more than 10000"):
+        kept.load(tmp_path / "a.npz", 10_000)
+
+
+def test_objects_in_an_archive_are_refused_and_never_made(tmp_path):
+    content = io.BytesIO()
+    np.save(content, np.array([{}], object), allow_pickle=True)
+    _archive(tmp_path / "a.npz", content.getvalue())
+    with pytest.raises(ValueError, match="a: not the size"):
+        kept.load(tmp_path / "a.npz", 10_000)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_an_altered_archive_holds_the_same_or_is_refused(tmp_path, data):
+    path = tmp_path / "a.npz"
+    array = np.arange(9, dtype=np.float32)
+    kept.save(path, a=array)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    with contextlib.suppress(ValueError):
+        assert np.array_equal(kept.load(path, 10_000)["a"], array)

@@ -39,7 +39,7 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(methods.METHODS, "mjfn", TinyMjfn())
         reading = scripts.frames_of_noise(tmp_path_factory.mktemp("frames"))
-        patch.setattr(features, "read", lambda dataset, source: reading)
+        patch.setattr(features, "read", lambda dataset, source, follow_links: reading)
         patch.setitem(views.VIEWS, "image", views.View(28, views.CROP, large))
         patch.setattr(taught, "lessons_of", lambda method: Lessons(clips=16, epochs=1))
         yield

@@ -175,3 +175,8 @@ def test_nothing_is_written_that_could_not_be_read_back(tmp_path, prediction):
 
 def test_a_numbered_subject_of_a_known_database_opens_a_fold(tmp_path):
     assert read(tmp_path, "samm 1\n001_1_1 0 0\n")[0].subject == "1"
+
+
+def test_a_log_of_more_folds_than_can_be_resampled_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="line 20002: more than 10000 folds or 200000 clips"):
+        read(tmp_path, "".join(f"smic s{number}\nc 0 0\n" for number in range(10_001)))

@@ -1,6 +1,8 @@
 """Weights from a file: torchvision's names and our own, and files that are of no use."""
 
 import functools
+import io
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -121,3 +123,13 @@ def test_a_file_that_cannot_be_read_is_answered_in_one_line(tmp_path, name):
     with pytest.raises(InputError, match=r"unreadable|neither \.safetensors nor \.npz") as caught:
         pretrained.load(path, CAPSULENET)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_claim_more_than_the_file_holds_are_one_line(tmp_path):
+    content = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(content, header)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("conv1.weight.npy", content.getvalue())
+    with pytest.raises(InputError, match=r"a\.npz: unreadable \(conv1\.weight: not the size"):
+        pretrained.load(tmp_path / "a.npz", CAPSULENET)

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
 from flow import shards
+from flow.disk import manifest
 from flow.errors import InputError
 
 
@@ -198,3 +199,34 @@ sys.modules["cv2"] = sys.modules["jax"] = None  # importing them fails
 import flow.shards, flow.disk.manifest
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_data_set_of_one_database_in_anothers_place_is_refused(data_dir):
+    theirs = shards.folder("casme2", data_dir)
+    shutil.rmtree(theirs, ignore_errors=True)
+    shutil.copytree(shards.folder("smic", data_dir), theirs)
+    with pytest.raises(InputError, match=r"the data set flow_images/smic/1\.1\.0 in another's"):
+        shards.open_shards("3db", data_dir)
+
+
+@pytest.mark.parametrize("lost", ["dataset_info.json", "features.json", "metadata.json"])
+def test_a_manifest_that_is_cut_at_a_line_end_is_noticed(data_dir, lost):
+    path = shards.folder("smic", data_dir)
+    lines = (path / manifest.NAME).read_text().splitlines(keepends=True)
+    kept = [line for line in lines if lost not in line]
+    assert len(kept) == len(lines) - 1
+    (path / manifest.NAME).write_text("".join(kept))
+    with pytest.raises(InputError, match=f"{lost}: not in the manifest"):
+        shards.open_shards("smic", data_dir)
+
+
+def test_features_that_name_other_code_are_refused_and_nothing_is_imported(data_dir):
+    path = shards.folder("smic", data_dir)
+    features = path / "features.json"
+    features.write_text(
+        features.read_text().replace("tensorflow_datasets.core.features.scalar", "antigravity", 1)
+    )
+    manifest.write(path)
+    with pytest.raises(InputError, match=r"features\.json: other features"):
+        shards.open_shards("smic", data_dir)
+    assert "antigravity" not in sys.modules

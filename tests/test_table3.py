@@ -72,7 +72,7 @@ def small_methods(tmp_path_factory):
         }
         for name, network in networks.items():
             patch.setitem(methods.METHODS, name, network)
-        patch.setattr(features, "read", lambda dataset, source: reading)
+        patch.setattr(features, "read", lambda dataset, source, follow_links: reading)
         yield
 
 
@@ -218,7 +218,7 @@ def test_a_smoke_run_takes_a_clip_of_each_class_of_each_subject_and_a_folder_of_
 ):
     load = datasets.load
 
-    def alike(dataset, data_dir, source, takes="image"):
+    def alike(dataset, data_dir, source, takes="image", follow_links=False):
         clips = load(dataset, data_dir, source, takes)
         return dataclasses.replace(clips, labels=np.arange(11) // 6)  # sub01: 0 and 0
 
@@ -290,7 +290,7 @@ def test_weights_that_fit_no_row_are_refused_before_any_is_trained(with_frames, 
 def test_frames_of_other_clips_than_the_flow_images_are_refused(with_frames, tmp_path, monkeypatch):
     load = datasets.load
 
-    def other(dataset, data_dir, source, takes="image"):
+    def other(dataset, data_dir, source, takes="image", follow_links=False):
         clips = load(dataset, data_dir, source, takes)
         return dataclasses.replace(clips, labels=clips.labels[::-1]) if takes == "apex" else clips
 

@@ -1,6 +1,7 @@
 """Tiny trees in the owners' layouts: 8x8 pixel frames, workbooks with the owners' headers."""
 
 import pathlib
+import zlib
 
 import cv2
 import numpy as np
@@ -34,10 +35,12 @@ SAMM_HEADER = (
 
 
 def write_frames(folder: pathlib.Path, names: list[str]) -> None:
-    """Grey 8x8 frames of these names."""
+    """Grey 8x8 frames of these names, no two alike."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        assert cv2.imwrite(str(folder / name), np.full((8, 8), 100, np.uint8))
+        seed = zlib.crc32("/".join((*folder.parts[-2:], name)).encode())
+        noise = np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)
+        assert cv2.imwrite(str(folder / name), noise)
 
 
 def write_smic(root: pathlib.Path, clips: dict[str, list[int]]) -> None:

@@ -23,7 +23,7 @@ from flow.build.products import FLOW_IMAGES, FRAMES, Product
 from flow.catalogue import DATASETS
 from flow.cores import pool
 from flow.databases import read
-from flow.disk import lock, manifest
+from flow.disk import lock
 from flow.errors import InputError
 from flow.faces.detector import boxes_of
 from flow.progress import OnProgress, bar
@@ -52,6 +52,9 @@ class Build:
     """Write another data set instead, for the methods that take frames: the apex frame of each
     clip with its four neighbours, in colour, and the motion of blocks of the face round the
     apex. It shows faces. It stays in data_dir/frames on this disk: pass it on to nobody."""
+    follow_links: bool = False
+    """Follow links that lead out of the source, as a git-annex has. If not, the clips that they
+    lead to are left out, with a note."""
     runner: str | None = None
     """The Apache Beam runner that computes the clips (DirectRunner, FlinkRunner,
     DataflowRunner), for databases of thousands of long videos: takes mjfn-jax[beam]. All
@@ -74,6 +77,7 @@ class Build:
                 *(self.dataset, self.source, self.data_dir, self.boxes, self.backend, beam),
                 frames=self.frames,
                 algorithm=self.algorithm,
+                follow_links=self.follow_links,
                 on_progress=on_progress,
             )
         for line in lines:
@@ -90,6 +94,7 @@ def build(
     beam: Sequence[str] | None = None,
     frames: bool = False,
     algorithm: str = "tvl1",
+    follow_links: bool = False,
     on_progress: OnProgress = lambda done, total: None,
 ) -> list[str]:
     """Write the data sets of all databases of `dataset`, with all cores or as a Beam pipeline.
@@ -110,6 +115,7 @@ def build(
         sets are the same as without it. None: this machine's cores compute.
       frames: write the data sets `frames`, which show faces, instead of `flow_images`.
       algorithm: a key of `flow.algorithms.ALGORITHMS`.
+      follow_links: whether links may lead out of `source`, see `flow.databases.read`.
       on_progress: is told how many clips are done, and of how many; not by Beam.
 
     Returns:
@@ -125,7 +131,7 @@ def build(
     if beam is not None:
         pipeline = by_beam.pipeline(beam)
         source, data_dir = source.absolute(), data_dir.absolute()  # a worker is elsewhere
-    reading = read(dataset, source)
+    reading = read(dataset, source, follow_links)
     known_boxes = boxes_of(source, None if boxes is None else pathlib.Path(boxes))
     product = FRAMES if frames else FLOW_IMAGES
     chosen = algorithm_of(algorithm, backend)
@@ -159,7 +165,7 @@ def build(
                 lines.append(f"{database}: {len(clips)} clips, already in {path}")
                 continue
             plans[database] = tasks, metadata
-            jobs += [job for job in tasks if not job.path.exists()]
+            jobs += [job for job in tasks if not job.is_done(product.data_set.arrays)]
 
         records = len(jobs) + sum(len(tasks) for tasks, _ in plans.values())
         _check_space(data_dir, records * product.record_bytes)
@@ -235,7 +241,7 @@ def _stands(
             "choose another --data_dir or delete that folder"
         )
     try:
-        manifest.check(path)
+        shards.check(database, data_dir, product.data_set, "it is made again")
     except InputError:
         return False
     return True

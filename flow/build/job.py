@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,12 @@ from flow import footage
 from flow.algorithms import Algorithm
 from flow.clips import Box, Clip
 from flow.disk import kept
+from flow.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 2**26
+"""Size above which a record is none; those of frames have 0.8 MB."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +87,40 @@ class Job:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept.save(self.path, **record)
 
+    def is_done(self, arrays: Mapping[str, Any]) -> bool:
+        """Whether the record was put down and is whole; what is left of another is removed.
+
+        Args:
+          arrays: the shape and type of each array that it has beside its annotation, as
+            `flow.shards` lists them.
+        """
+        if not self.path.exists():
+            return False
+        try:
+            record = self.record()
+            said = self.annotation(record.get("apex", 0), self.box)
+            alike = (
+                record.keys() == {*said, *arrays}
+                and all(record[name] == said[name] for name in said if name != "box")
+                and all(
+                    (record[name].shape, record[name].dtype) == (each.shape, each.np_dtype)
+                    for name, each in arrays.items()
+                )
+            )
+        except (ValueError, InputError, AttributeError) as error:
+            alike, why = False, str(error)
+        else:
+            why = "of another clip"
+        if not alike:
+            logger.warning("%s: damaged (%s), made again", self.path, why)
+            self.path.unlink()
+        return alike
+
     def record(self) -> dict[str, Any]:
-        """The record that was put down."""
-        with np.load(self.path) as file:
-            return {name: value if value.ndim else value.item() for name, value in file.items()}
+        """The record that was put down.
+
+        Raises:
+          ValueError: it is damaged.
+        """
+        read = kept.load(self.path, MAX_BYTES)
+        return {name: value if value.ndim else value.item() for name, value in read.items()}

@@ -174,9 +174,6 @@ class _Row:
         folder = folders.pick(self.name, subject)
         if folder is None:
             return self.note("drop", "folder", self.name, "the clip's folder is not on disk")
-        if not folders.inside(folder, self.root.path):
-            reason = "the clip's folder is a link that leaves the source folder"
-            return self.note("drop", "folder", self.name, reason)
         return folder
 
     def extent(self, frames: dict[int, pathlib.Path]) -> tuple[int, int] | None:

@@ -28,6 +28,10 @@ class Check:
     source: pathlib.Path
     """Folder below which the owners' folders stand."""
 
+    follow_links: bool = False
+    """Follow links that lead out of the source, as a git-annex has. If not, what they lead to is
+    left out, with a note."""
+
     json: pathlib.Path | None = None
     """File for every kept clip, repair, drop and problem."""
 
@@ -37,7 +41,7 @@ class Check:
         Raises:
           InputError: as `flow.databases.read`, or where the `--json` file cannot be written.
         """
-        reading = read(self.dataset, self.source)
+        reading = read(self.dataset, self.source, self.follow_links)
         differences = compare(self.dataset, reading)
         if self.json is not None:
             write_json(self.json, self.dataset, self.source, reading, differences)

@@ -14,6 +14,9 @@ LEVELS = 3
 """How many levels below the source an owner's folder (`CASME2`, `SMIC_all_cropped`) may stand;
 what it holds (`Cropped`, `HS`) may stand one level deeper."""
 
+MOST = 100_000
+"""Folders that are looked into. The three databases have 4,000."""
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -28,11 +31,20 @@ class Folder:
     files: dict[str, pathlib.Path]
 
 
-def survey(source: pathlib.Path) -> list[Folder]:
+def survey(source: pathlib.Path, follow_links: bool = False) -> list[Folder]:
     """All folders from the source to `LEVELS` + 1 below it, shallow ones first.
 
+    A folder that links lead to more than once is looked into once. What cannot be looked into is
+    passed over, with a warning.
+
+    Args:
+      source: the folder of the databases.
+      follow_links: whether links may lead out of it. If not, such workbooks are left out and such
+        folders not looked into, with a warning.
+
     Raises:
-      InputError: the source does not exist, is no folder or is empty.
+      InputError: the source does not exist, is no folder, may not be read or is empty; or there
+        are more than `MOST` folders.
     """
     if not source.exists():
         raise InputError(f"--source={source}: no such folder: give the folder of the databases")
@@ -40,34 +52,74 @@ def survey(source: pathlib.Path) -> list[Folder]:
         raise InputError(f"--source={source}: not a folder: give the folder of the databases")
     folders, files = listing(source)
     if not folders and not files:
-        raise InputError(
-            f"--source={source}: the folder is empty: give the folder of the databases"
-        )
-    found = [Folder(source, (source.resolve().name,), folders, files)]
-    level = [(path, (name,)) for name, path in folders.items()]
-    for depth in range(1, LEVELS + 2):
+        reason = "the folder is empty" if os.access(source, os.R_OK) else "it may not be read"
+        raise InputError(f"--source={source}: {reason}: give the folder of the databases")
+    found: list[Folder] = []
+    level, seen = [(source, (source.resolve().name,))], set()
+    for _ in range(LEVELS + 2):
         below = []
         for path, parts in level:
             try:
-                folders, files = listing(path)
-            except PermissionError:
-                logger.warning("%s: no permission to look inside, passed over", path)
+                about = path.stat()
+            except OSError:  # gone since it was listed
                 continue
+            if (about.st_dev, about.st_ino) in seen:
+                continue
+            seen.add((about.st_dev, about.st_ino))
+            if len(seen) > MOST:
+                raise InputError(
+                    f"--source={source}: more than {MOST} folders: give the folder of the databases"
+                )
+            folders, files = listing(path)
+            if not follow_links:
+                files = {
+                    name: file
+                    for name, file in files.items()
+                    if file.suffix.lower() in SUFFIXES  # frames: clip by clip, by `contents`
+                    or _stays(file, source)
+                }
             found.append(Folder(path, parts, folders, files))
-            if depth <= LEVELS:
-                below += [(path, (*parts, name)) for name, path in folders.items()]
+            here = () if path == source else parts
+            below += [
+                (folder, (*here, name))
+                for name, folder in folders.items()
+                if follow_links or _stays(folder, source)
+            ]
         level = below
     return found
 
 
+def _stays(path: pathlib.Path, source: pathlib.Path) -> bool:
+    """Whether it is no link out of the source; one that is gets a warning."""
+    stays = not os.path.islink(path) or inside(path, source)
+    if not stays:
+        logger.warning("%s: %s", path, LEAVES)
+    return stays
+
+
+LEAVES = "a link that leaves the source folder, passed over: --follow_links follows it"
+
+
 def listing(path: pathlib.Path) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
-    """The folders and the files in a folder, by name in order, without hidden ones."""
+    """The folders and the files in a folder, by name in order, without hidden ones.
+
+    Of a folder that may not be looked into, or is gone, nothing is listed, with a warning.
+    """
     folders, files = {}, {}
-    with os.scandir(path) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith((".", "__", "~$")):  # macOS and Excel leave such files
-                continue
-            (folders if entry.is_dir() else files)[entry.name] = path / entry.name
+    try:
+        with os.scandir(path) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError as error:
+        logger.warning("%s: %s, passed over", path, (error.strerror or "unreadable").lower())
+        return {}, {}
+    for entry in entries:
+        if entry.name.startswith((".", "__", "~$")):  # macOS and Excel leave such files
+            continue
+        try:
+            holds = entry.is_dir()
+        except OSError:  # a link to itself
+            holds = False
+        (folders if holds else files)[entry.name] = path / entry.name
     return folders, files
 
 
@@ -129,7 +181,24 @@ def is_cropped(parts: tuple[str, ...], images: dict[int, pathlib.Path]) -> bool:
 
 def inside(path: pathlib.Path, root: pathlib.Path) -> bool:
     """Whether the path, its links followed, stays within the root."""
-    return path.resolve().is_relative_to(root.resolve())
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except RuntimeError:  # a link to itself leads nowhere
+        return True
+    except OSError:  # to where nobody may look
+        return False
+
+
+def beside(source: pathlib.Path, name: str) -> pathlib.Path | None:
+    """A file of that name in the source itself; None if there is none.
+
+    Raises:
+      InputError: it is a link out of the source.
+    """
+    path = source / name
+    if path.is_symlink() and not inside(path, source):
+        raise InputError(f"{path}: a link that leaves the source folder: put the file itself there")
+    return path if path.exists() else None
 
 
 @dataclasses.dataclass(frozen=True)

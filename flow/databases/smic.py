@@ -75,9 +75,6 @@ def _read_clip(
     if emotion not in CLASSES:
         reason = "an emotion that is not known"
         return collector.note("drop", subject, name, "emotion", emotion, reason)
-    if not folders.inside(path, root.path):
-        reason = "the clip's folder is a link that leaves the source folder"
-        return collector.note("drop", subject, name, "folder", path.name, reason)
     frames = folders.frames(path)
     if len(frames) < 2:
         reason = "a clip of one frame shows no motion" if frames else "the clip has no frames"

@@ -4,11 +4,18 @@ A process that is killed leaves a hidden `.….unfinished` file behind, which no
 """
 
 import contextlib
+import io
+import math
 import os
 import pathlib
+import tokenize
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
+
+from flow.disk import given
 
 
 def write(path: str | os.PathLike, content: str | bytes) -> None:
@@ -32,6 +39,58 @@ def save(path: str | os.PathLike, **arrays: Any) -> None:
 
     with _replacing(path) as file:
         np.savez(file, **arrays)
+
+
+def load(path: str | os.PathLike, most: int) -> dict[str, Any]:
+    """The arrays of a `.npz` archive, each of which is as large as its header says.
+
+    Args:
+      path: the file.
+      most: bytes that it may unpack to.
+
+    Raises:
+      ValueError: it is damaged or holds objects, or would unpack to more.
+      InputError: it is no file but a pipe or a device, or larger than `most`.
+    """
+    import numpy as np
+
+    given.check(path, most, "take another file")
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            given.check_archive(archive, most)
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    content = io.BytesIO(file.read())
+                name = member.filename.removesuffix(".npy")
+                if name in found:
+                    raise ValueError(f"{name} is there twice")
+                version = np.lib.format.read_magic(content)
+                read_header = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }.get(version)
+                if read_header is None:
+                    raise ValueError(f"{name}: a format of NumPy that is not known")
+                shape, fortran, dtype = read_header(content)
+                if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(
+                    rest := content.getbuffer()[content.tell() :]
+                ):
+                    raise ValueError(f"{name}: not the size that its header says")
+                order = "F" if fortran else "C"
+                found[name] = np.frombuffer(rest, dtype).reshape(shape, order=order)
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),  # of the archive
+        *(
+            SyntaxError,
+            tokenize.TokenError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ),  # of a header
+    ) as error:
+        raise ValueError(str(error)) from None
+    return found
 
 
 @contextlib.contextmanager

@@ -1,17 +1,26 @@
 """A CSV file that a user gives, with a line for each clip."""
 
 import csv
+import io
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from flow.catalogue import DATABASES
+from flow.databases.reading import printable
+from flow.disk import given
 from flow.errors import InputError
 
 Value = TypeVar("Value")
 
 KEYS = ["database", "subject", "clip"]
 """The first columns."""
+
+LONGEST = 300
+"""Characters of a cell; a file's name has 255 bytes."""
+
+MAX_BYTES = 16_000_000
+"""Size above which a file is refused; the landmarks of all three databases have 0.5 MB."""
 
 
 def read_table(
@@ -36,12 +45,14 @@ def read_table(
     """
     header = [*KEYS, *columns]
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
+        content = given.read(path, MAX_BYTES, f"give a CSV with {form}")
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{named}: no such file: give a CSV with {form}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{named}: not a CSV file ({error}): save it as UTF-8") from None
+        raise InputError(
+            f"{named}: not a CSV file ({printable(error)}): save it as UTF-8"
+        ) from None
     if not lines or [cell.strip() for cell in lines[0]] != header:
         raise InputError(f"{named}, line 1: not the header {form}: add it")
     values: dict[tuple[str, str, str], Value] = {}
@@ -49,6 +60,11 @@ def read_table(
         if not cells:
             continue
         where = f"{named}, line {number}"
+        if any(len(cell) > LONGEST or not cell.isprintable() for cell in cells):
+            raise InputError(
+                f"{where}: a cell of more than {LONGEST} characters or with one that does not "
+                "print: correct it"
+            )
         if len(cells) != len(header):
             raise InputError(f"{where}: {len(cells)} cells, not {len(header)}: {form}")
         database, subject, clip = (cell.strip() for cell in cells[: len(KEYS)])

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from flow.clips import Box
+from flow.databases.folders import beside
 from flow.errors import InputError
 from flow.faces.clip_table import KEYS, read_table
 
@@ -91,11 +92,11 @@ def boxes_of(
     Without either file no box is known.
 
     Raises:
-      InputError: as :func:`read_boxes`.
+      InputError: as :func:`read_boxes`, or `source/face_boxes.csv` is a link out of the source.
     """
     if path is None:
-        path = source / "face_boxes.csv"
-        if not path.exists():
+        path = beside(source, "face_boxes.csv")
+        if path is None:
             return {}
     return read_boxes(path)
 

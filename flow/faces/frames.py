@@ -10,13 +10,18 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from flow.clips import Box
+from flow.disk import given
 from flow.errors import InputError
 
 SIZE = 224
 """Height and width of a face, pixels (Table 1 of the paper)."""
 
-MAX_PIXELS = 64_000_000
-"""Larger images are refused before they are decoded: a small file can unpack to gigabytes."""
+MAX_PIXELS, MAX_SIDE = 36_000_000, 16_384
+"""Larger images are refused before they are decoded: a small file can unpack to gigabytes. A frame
+of an 8K camera has 7680x4320 pixels."""
+
+MAX_BYTES = 256_000_000
+"""Size above which a file is not read: a BMP of `MAX_PIXELS` has 144 MB."""
 
 _CURE = "copy it again from the owners' archive"
 
@@ -25,10 +30,11 @@ def read_content(path: pathlib.Path) -> bytes:
     """A frame's file as it is, for a digest.
 
     Raises:
-      InputError: the file is missing; the message names it.
+      InputError: the file is missing, larger than `MAX_BYTES` or no file but a pipe or a device;
+        the message names it.
     """
     try:
-        return path.read_bytes()
+        return given.read(path, MAX_BYTES, _CURE)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image: {_CURE}") from None
 
@@ -43,7 +49,7 @@ def read_grey(path: pathlib.Path, content: bytes | None = None) -> UInt8[np.ndar
 
     Raises:
       InputError: the file is missing, unreadable, truncated, deeper than 8 bits a channel
-        or larger than `MAX_PIXELS`; the message names it.
+        or larger than `MAX_PIXELS` or on a side than `MAX_SIDE`; the message names it.
     """
     return _read(path, "L", content)
 
@@ -53,15 +59,21 @@ def _read(
 ) -> UInt8[np.ndarray, "H W *channels"]:
     """Read an image in one of Pillow's modes."""
     try:
-        file = path if content is None else io.BytesIO(content)
+        file = io.BytesIO(read_content(path) if content is None else content)
         image = Image.open(file, formats=("JPEG", "PNG", "BMP"))
         with image:
             width, height = image.size
+            if max(width, height) > MAX_SIDE:
+                raise InputError(
+                    f"{path}: {width}x{height} pixels, a side of more than {MAX_SIDE}: not a "
+                    f"frame; {_CURE}"
+                )
             if width * height > MAX_PIXELS:
                 raise InputError(
                     f"{path}: {width}x{height} pixels, more than {MAX_PIXELS}: not a frame; {_CURE}"
                 )
-            if image.mode.startswith(("I", "F")):
+            # A PNG of 16 bits in colour has Pillow's mode RGB; how it is stored says more.
+            if image.mode.startswith(("I", "F")) or any(";16" in str(t.args) for t in image.tile):
                 raise InputError(f"{path}: more than 8 bits a channel: convert it to 8 bits")
             image.draft(mode, image.size)  # a JPEG's luma as stored, without a way round by RGB
             return np.array(image.convert(mode))

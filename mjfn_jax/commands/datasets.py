@@ -15,7 +15,11 @@ Name = Literal["synthetic", *DATASETS]
 
 
 def load(
-    dataset: Name, data_dir: pathlib.Path, source: pathlib.Path | None, takes: str = "image"
+    dataset: Name,
+    data_dir: pathlib.Path,
+    source: pathlib.Path | None,
+    takes: str = "image",
+    follow_links: bool = False,
 ) -> data.Dataset:
     """The clips of a dataset; what is missing is made first.
 
@@ -27,6 +31,7 @@ def load(
       data_dir: where the data sets are, or are written.
       source: the folder below which the databases stand; None if they need not be read.
       takes: what of each clip, see `mjfn_jax.data.load`.
+      follow_links: whether links may lead out of the source, see `flow.databases.read`.
 
     Raises:
       InputError: flow images are missing and there is no source to build them from, or the
@@ -47,7 +52,12 @@ def load(
         words = "frames" if frames else "flow images"
         logging.info("computing the %s of %s in %s", words, dataset, data_dir)
         with bar("frames" if frames else "flow_images") as on_progress:
-            build(dataset, source, data_dir, frames=frames, on_progress=on_progress)
+            build(
+                *(dataset, source, data_dir),
+                frames=frames,
+                follow_links=follow_links,
+                on_progress=on_progress,
+            )
     return data.load(dataset, data_dir, takes)
 
 

@@ -31,10 +31,13 @@ class Data:
     source: pathlib.Path | None = None
     """The folder below which the databases stand; read only if flow images are missing, and for
     methods on features of the frames."""
+    follow_links: bool = False
+    """Follow links that lead out of --source, as a git-annex has. If not, the clips that they lead
+    to are left out, with a note."""
 
     def clips(self, takes: str = "image") -> Dataset:
         """The dataset's clips, as a network takes them; what is missing is made first."""
-        return datasets.load(self.dataset, self.data_dir, self.source, takes)
+        return datasets.load(self.dataset, self.data_dir, self.source, takes, self.follow_links)
 
     def taught(self, name: str, method: Network, lessons: Lessons | None = None) -> tuple[str, Any]:
         """What a network has learnt from drawn motion, see `mjfn_jax.drawn.taught.weights`. It is
@@ -53,7 +56,7 @@ class Data:
             dataset, source = "3db", datasets.stand_ins(self.data_dir)
         elif source is None:
             raise InputError("its features are computed from the frames: give their --source")
-        return features.open_source(method, clips.keys, dataset, source)
+        return features.open_source(method, clips.keys, dataset, source, self.follow_links)
 
     def featured(self, method: Handcrafted, clips: Dataset) -> tuple[Dataset, features.Source]:
         """The same clips with what the method takes of them, and the frames that it is made of.

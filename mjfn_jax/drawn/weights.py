@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.numpy
 from flax import traverse_util
 
-from flow.disk import kept
+from flow.disk import given, kept
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.models.drawn import DrawnNet
@@ -52,14 +52,18 @@ def read(folder: pathlib.Path = SHIPPED) -> tuple[Any, dict[str, Any]]:
     """
     cure = "install the package again, or make them again by experiments/pretrain.py"
     try:
-        record = json.loads((folder / _RECORD).read_bytes())
+        record = given.read_json(folder / _RECORD, cure)
         content = (folder / _ARRAYS).read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no weights that can be read ({error}): {cure}") from None
     if hashlib.sha256(content).hexdigest() != record.get("sha256"):
         raise InputError(f"{folder / _ARRAYS}: altered, by its SHA-256: {cure}")
     variables = traverse_util.unflatten_dict(safetensors.numpy.load(content), sep="/")
-    if not _fits(network(record), variables):
+    try:
+        fits = _fits(network(record), variables)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        fits = False  # no settings of this network
+    if not fits:
         raise InputError(f"{folder / _ARRAYS}: weights of another network: {cure}")
     return variables, record
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from flow.clips import Box, Clip
 from flow.databases import read
+from flow.databases.folders import beside
 from flow.errors import InputError
 from flow.faces.detector import boxes_of
 from flow.faces.landmarks import read_landmarks
@@ -42,7 +43,11 @@ class Source:
 
 
 def open_source(
-    method: Handcrafted, keys: Sequence[Key], dataset: str, source: pathlib.Path
+    method: Handcrafted,
+    keys: Sequence[Key],
+    dataset: str,
+    source: pathlib.Path,
+    follow_links: bool = False,
 ) -> Source:
     """Find clips on disk.
 
@@ -54,21 +59,21 @@ def open_source(
       keys: which clips, in which order.
       dataset: a key of `flow.catalogue.DATASETS`.
       source: the folder below which the databases stand.
+      follow_links: whether links may lead out of it, see `flow.databases.read`.
 
     Raises:
-      InputError: a clip is not in the source, or a line of the two files is wrong.
+      InputError: a clip is not in the source, or one of the two files is a link out of it or has
+        a line that is wrong.
     """
-    found = {clip.key: clip for clip in read(dataset, source).clips}
+    found = {clip.key: clip for clip in read(dataset, source, follow_links).clips}
     missing = [key for key in keys if key not in found]
     if missing:
         raise InputError(
             f"{source}: no clip {'/'.join(missing[0])}, which the flow images have: name the "
             "--source that they were built from"
         )
-    landmarks = source / "landmarks.csv"
-    points = {}
-    if method.feature.takes_regions and landmarks.exists():
-        points = read_landmarks(landmarks)
+    landmarks = beside(source, "landmarks.csv") if method.feature.takes_regions else None
+    points = {} if landmarks is None else read_landmarks(landmarks)
     return Source(tuple(found[key] for key in keys), boxes_of(source), points)
 
 

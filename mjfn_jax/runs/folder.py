@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from flow.disk import kept, manifest
+from flow.disk import given, kept, manifest
 from flow.disk.names import folder_name
 from flow.errors import InputError
 from mjfn_jax.folds import Fold
@@ -99,12 +99,7 @@ def claim(out: str | os.PathLike[str], run: Identity) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept.write(path, json.dumps(run, indent=1) + "\n")
         return
-    try:
-        earlier = json.loads(path.read_bytes())
-    except ValueError:
-        earlier = None
-    if not isinstance(earlier, dict):
-        raise InputError(f"{path}: unreadable; choose another --out or delete it")
+    earlier = given.read_json(path, "choose another --out or delete it")
     check_same(run, earlier, f"--out={out}", "choose another --out or delete that folder")
 
 
@@ -150,7 +145,7 @@ def read(task: Task, oracle: bool = False) -> FoldResult | None:
         return None
     if _RECORD not in manifest.check(folder, _CURE):
         raise InputError(f"{folder / _RECORD}: not in the manifest; {_CURE}")
-    record = json.loads((folder / _RECORD).read_bytes())
+    record = given.read_json(folder / _RECORD, _CURE)
     if "fold" not in record or "identity" not in record:
         raise InputError(
             f"{folder}: does not say which run it is of, as an earlier version's; {_CURE}"
@@ -160,10 +155,15 @@ def read(task: Task, oracle: bool = False) -> FoldResult | None:
     check_same(of_fold(task.identity), record["identity"], str(folder), _CURE)
     if oracle and "guesses" not in record:
         return None
-    predictions = tuple(
-        Prediction(**{**p, "probabilities": p["probabilities"] and tuple(p["probabilities"])})
-        for p in record["predictions"]
-    )
-    loss, accuracy = (np.array(record[name], np.float32) for name in ("loss", "accuracy"))
-    guesses = np.array(record["guesses"], int) if "guesses" in record else None
-    return FoldResult(task.fold, predictions, loss, accuracy, guesses, record["seconds"])
+    try:
+        predictions = tuple(
+            Prediction(**{**p, "probabilities": p["probabilities"] and tuple(p["probabilities"])})
+            for p in record["predictions"]
+        )
+        loss, accuracy = (np.array(record[name], np.float32) for name in ("loss", "accuracy"))
+        guesses = np.array(record["guesses"], int) if "guesses" in record else None
+        if loss.ndim != 1 or accuracy.shape != loss.shape:
+            raise ValueError("loss and accuracy differ in form")
+        return FoldResult(task.fold, predictions, loss, accuracy, guesses, float(record["seconds"]))
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{folder / _RECORD}: no fold's record ({error}); {_CURE}") from None

@@ -20,9 +20,12 @@ from collections.abc import Iterable
 
 from flow.catalogue import DATABASES
 from flow.clips import CLASSES
+from flow.disk import given
 from flow.errors import InputError
 
 _LABELS = {str(label): label for label in range(len(CLASSES))}
+_FOLDS, _CLIPS = 10_000, 200_000
+"""Bounds of a log that is read: subjects are resampled 2000 times."""
 _LIMIT = 16 * 2**20  # bytes; the log of the whole 3DB has 7 kB
 
 
@@ -90,10 +93,12 @@ def read_log(path: str | os.PathLike[str]) -> list[Prediction]:
     paper's databases come back in lower case.
 
     Raises:
-      InputError: if the file cannot be read, has no clip, or has a line that is neither a fold
-        nor a clip; if a fold has no clip or a clip comes twice. It names file and line.
+      InputError: if the file cannot be read, has no clip or too many, or has a line that is
+        neither a fold nor a clip; if a fold has no clip or a clip comes twice. It names file and
+        line.
     """
     predictions: list[Prediction] = []
+    folds: set[tuple[str, str]] = set()
     seen: dict[tuple[str, str, str], int] = {}
     fold, opened, empty = None, 0, False
     for number, line in enumerate(io.StringIO(_read_text(path), newline=None), start=1):
@@ -106,6 +111,7 @@ def read_log(path: str | os.PathLike[str]) -> list[Prediction]:
                 raise _no_clips(path, opened, fold)
             fold = _database(words[0]), _decoded(words[1])
             opened, empty = number, True
+            folds.add(fold)
         elif len(words) == 3:
             if fold is None:
                 raise InputError(
@@ -125,6 +131,10 @@ def read_log(path: str | os.PathLike[str]) -> list[Prediction]:
                 )
             predictions.append(Prediction(*fold, clip, *(_LABELS[label] for label in labels)))
             empty = False
+            if len(folds) > _FOLDS or len(predictions) > _CLIPS:
+                raise InputError(
+                    f"{where}: more than {_FOLDS} folds or {_CLIPS} clips: split the log"
+                )
         else:
             raise InputError(
                 f"{where}: expected 'database subject' or 'clip ground_truth prediction', "
@@ -171,6 +181,7 @@ def _characters(escapes):
 
 def _read_text(path):
     try:
+        given.check(path, 2**40, "give the path of a log file")  # which is not a pipe
         with open(path, "rb") as file:
             content = file.read(_LIMIT + 1)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path

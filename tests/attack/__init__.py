@@ -28,6 +28,9 @@ class Attack(NamedTuple):
 
 
 ATTACKS = {
+    "parsers": Attack("Files that a user gives", full=2000, small=20),
+    "names": Attack("Names that are paths, and links", full=300, small=30),
+    "leaks": Attack("Leaks between training and test", full=500, small=50),
     "network": Attack("No connection in any command", full=24, small=2),
     "faces": Attack("A search for faces", full=23, small=1),
     "disks": Attack("Disks, rights, two writers, a clock", full=61, small=1),
