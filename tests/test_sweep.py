@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tiny import Tiny, three_databases
 
-from flow.disk import manifest
+from flow.disk import kept, manifest
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.folds import Fold, leave_one_subject_out
@@ -172,15 +172,15 @@ def test_a_run_killed_at_any_save_continues_with_the_same_bits(tmp_path, whole, 
 
 def test_of_two_states_the_newer_one_continues(tmp_path, whole, monkeypatch):
     """Killed after a state is saved and before the older one is removed."""
-    rmtree = shutil.rmtree
+    remove = kept.remove
 
-    def die(path, **options):
+    def die(path):
         if pathlib.Path(path).name.isdigit() and pathlib.Path(path).exists():
             raise Killed
-        rmtree(path, **options)
+        remove(path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(shutil, "rmtree", die)
+        patch.setattr(kept, "remove", die)
         run(tmp_path, save_every=0.0)
     assert {path.name for path in tmp_path.glob("state/*/*")} == {"1", "2"}
     read = []
@@ -404,6 +404,7 @@ def test_eight_devices_share_six_folds_with_the_same_bits(tmp_path, whole, monke
     subprocess.run([sys.executable, "-c", EIGHT, tmp_path], check=True, env=environment)
     with monkeypatch.context() as patch:
         patch.setattr(train, "train_epoch", None)
+        patch.setattr(identity, "threads", lambda: 8)  # as many as devices, at least
         done = run(tmp_path)  # all is read
     assert_same(done, whole[1])
     jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(whole[0]))
@@ -558,15 +559,15 @@ def test_what_is_left_of_a_failed_fold_is_under_a_manifest(tmp_path, fail, way):
 
 
 def test_a_damaged_state_is_said_and_left_for_an_older_one(tmp_path, whole, monkeypatch, caplog):
-    rmtree = shutil.rmtree
+    remove = kept.remove
 
-    def die(path, **options):
+    def die(path):
         if pathlib.Path(path).name.isdigit() and pathlib.Path(path).exists():
             raise Killed
-        rmtree(path, **options)
+        remove(path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(shutil, "rmtree", die)
+        patch.setattr(kept, "remove", die)
         run(tmp_path, save_every=0.0)
     (newest,) = tmp_path.glob("state/*/2")
     victim = max(newest.rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)

@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import Float
 from orbax.checkpoint import v1 as ocp
 
-from flow.disk import manifest
+from flow.disk import kept, manifest
 from flow.errors import InputError
 from mjfn_jax import models, train
-from mjfn_jax.inputs import checked
+from mjfn_jax.inputs import checked, first_not_finite
 
 _CURE = "delete this checkpoint's folder, and it is made again"
 
@@ -59,7 +59,7 @@ def save(
     for name, text in (beside or {}).items():
         (unfinished / name).write_text(text)
     manifest.write(unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
+    kept.remove(folder)
     os.replace(unfinished, folder)
 
 
@@ -160,6 +160,9 @@ def load(
 
     def classify(inputs: Any) -> Float[np.ndarray, "B K"]:
         clips = checked(method.takes, inputs, "B", method.title)
+        n = first_not_finite(clips)
+        if n is not None:
+            raise InputError(f"clip {n}: its input is not finite: mend it or leave it out")
         return np.exp(np.asarray(apply(variables, clips)))
 
     return classify

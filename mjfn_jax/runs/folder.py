@@ -89,7 +89,7 @@ class Task:
 
 
 def claim(out: str | os.PathLike[str], run: Identity) -> None:
-    """Make `out` the folder of this run.
+    """Make `out` the folder of this run, without what a killed one has left half written.
 
     Raises:
       InputError: it belongs to another run; what differs is named.
@@ -106,6 +106,10 @@ def claim(out: str | os.PathLike[str], run: Identity) -> None:
     if not isinstance(earlier, dict):
         raise InputError(f"{path}: unreadable; choose another --out or delete it")
     check_same(run, earlier, f"--out={out}", "choose another --out or delete that folder")
+    kept.sweep(path.parent)
+    for home in ("folds", "failed"):
+        for hidden in (path.parent / home).glob(".*"):
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def write(task: Task, result: FoldResult, variables: Any = None) -> None:
@@ -135,7 +139,7 @@ def write(task: Task, result: FoldResult, variables: Any = None) -> None:
     unfinished.mkdir(parents=True)
     (unfinished / _RECORD).write_text(text)
     manifest.write(unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
+    kept.remove(folder)
     os.replace(unfinished, folder)
 
 
@@ -160,10 +164,7 @@ def read(task: Task, oracle: bool = False) -> FoldResult | None:
     check_same(of_fold(task.identity), record["identity"], str(folder), _CURE)
     if oracle and "guesses" not in record:
         return None
-    predictions = tuple(
-        Prediction(**{**p, "probabilities": p["probabilities"] and tuple(p["probabilities"])})
-        for p in record["predictions"]
-    )
+    predictions = tuple(Prediction.of(p) for p in record["predictions"])
     loss, accuracy = (np.array(record[name], np.float32) for name in ("loss", "accuracy"))
     guesses = np.array(record["guesses"], int) if "guesses" in record else None
     return FoldResult(task.fold, predictions, loss, accuracy, guesses, record["seconds"])
