@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -56,22 +57,38 @@ def save(
         if code := re.search(r"os_error_code='(\d+)'", str(error)):
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder)) from None
         raise
-    for name, text in (beside or {}).items():
-        (unfinished / name).write_text(text)
-    manifest.write(unfinished)
-    kept.remove(folder)
-    os.replace(unfinished, folder)
+    try:
+        for name, text in (beside or {}).items():
+            (unfinished / name).write_text(text)
+        manifest.write(unfinished)
+        kept.remove(folder)
+        os.replace(unfinished, folder)
+    except OSError as error:
+        _discard(unfinished)
+        error.filename = str(folder)
+        raise
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Orbax tells each step of a save, and prints the traceback of an error that it also raises."""
-    logger = logging.getLogger("absl")
+    """Orbax tells each step of a save, and prints the traceback of an error that it also raises.
+
+    When one of several writes fails, those that end later find its event loop closed, and say so by
+    Python's hook.
+    """
+    logger, hook = logging.getLogger("absl"), sys.excepthook
     level = logger.level
+
+    def other(kind, error, traceback):
+        if str(error) != "Event loop is closed":
+            hook(kind, error, traceback)
+
     logger.setLevel(logging.CRITICAL)
+    sys.excepthook = other
     try:
         yield
     finally:
+        sys.excepthook = hook
         logger.setLevel(level)
 
 

@@ -136,11 +136,16 @@ def write(task: Task, result: FoldResult, variables: Any = None) -> None:
     folder = task.folder if result.failed_at is None else task.failure
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    (unfinished / _RECORD).write_text(text)
-    manifest.write(unfinished)
-    kept.remove(folder)
-    os.replace(unfinished, folder)
+    try:
+        unfinished.mkdir(parents=True)
+        (unfinished / _RECORD).write_text(text)
+        manifest.write(unfinished)
+        kept.remove(folder)
+        os.replace(unfinished, folder)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        error.filename = str(folder)
+        raise
 
 
 def read(task: Task, oracle: bool = False) -> FoldResult | None:

@@ -27,5 +27,7 @@ class Attack(NamedTuple):
         return importlib.import_module(f"attack.{name}").attack
 
 
-ATTACKS: dict[str, Attack] = {}
+ATTACKS: dict[str, Attack] = {
+    "damage": Attack("Damaged and swapped files", 400, 14),
+}
 """By the module's name."""
