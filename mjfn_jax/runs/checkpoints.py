@@ -5,13 +5,13 @@ before it is read. Stock Orbax reads the folders too: `orbax.checkpoint.v1.load(
 """
 
 import contextlib
+import errno
 import functools
 import logging
 import os
 import pathlib
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +24,9 @@ from flow.disk import kept, manifest
 from flow.errors import InputError
 from mjfn_jax import models, train
 from mjfn_jax.inputs import checked, first_not_finite
+
+_BESIDE = 2**18
+"""Bytes that a checkpoint takes beside its arrays, at most."""
 
 _CURE = "delete this checkpoint's folder, and it is made again"
 
@@ -49,9 +52,11 @@ def save(
     folder = pathlib.Path(folder).absolute()
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     _discard(unfinished)
+    tree = jax.tree.map(np.asarray, tree)
+    _check_space(folder, tree)
     try:
         with _quiet():
-            ocp.save(unfinished, jax.tree.map(np.asarray, tree), custom_metadata=config)
+            ocp.save(unfinished, tree, custom_metadata=config)
     except ValueError as error:  # how Orbax's storage reports what the system refused
         _discard(unfinished)
         if code := re.search(r"os_error_code='(\d+)'", str(error)):
@@ -71,25 +76,23 @@ def save(
 
 @contextlib.contextmanager
 def _quiet():
-    """Orbax tells each step of a save, and prints the traceback of an error that it also raises.
-
-    When one of several writes fails, those that end later find its event loop closed, and say so by
-    Python's hook.
-    """
-    logger, hook = logging.getLogger("absl"), sys.excepthook
+    """Orbax tells each step of a save, and prints the traceback of an error that it also raises."""
+    logger = logging.getLogger("absl")
     level = logger.level
-
-    def other(kind, error, traceback):
-        if str(error) != "Event loop is closed":
-            hook(kind, error, traceback)
-
     logger.setLevel(logging.CRITICAL)
-    sys.excepthook = other
     try:
         yield
     finally:
-        sys.excepthook = hook
         logger.setLevel(level)
+
+
+def _check_space(folder: pathlib.Path, tree: Any) -> None:
+    """Look for room before Orbax writes: of a write that fails half way, its threads show
+    tracebacks that nobody can catch."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _BESIDE
+    if shutil.disk_usage(folder.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _discard(unfinished):
