@@ -392,12 +392,14 @@ def test_an_identity_that_cannot_be_read_is_named(tmp_path, content):
 EIGHT = """
 import pathlib, sys, jax, test_sweep
 assert jax.device_count() == 8
-done = test_sweep.run(pathlib.Path(sys.argv[1]), devices=8, save_every=0.0)
+done = test_sweep.run(pathlib.Path(sys.argv[1]) / "eight", devices=8, save_every=0.0)
 assert len({result.loss[-1] for result in done}) == 6
+# Six folds for two devices: nothing is filled up.
+test_sweep.run(pathlib.Path(sys.argv[1]) / "two", devices=2, save_every=0.0)
 """
 
 
-def test_eight_devices_share_six_folds_with_the_same_bits(tmp_path, whole, monkeypatch):
+def test_eight_or_two_devices_share_six_folds_with_the_same_bits(tmp_path, whole, monkeypatch):
     """In a process of its own: the number of devices is fixed when JAX starts."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": "tests"}
     environment = {**os.environ, **flags, "JAX_PLATFORMS": "cpu"}
@@ -405,9 +407,10 @@ def test_eight_devices_share_six_folds_with_the_same_bits(tmp_path, whole, monke
     with monkeypatch.context() as patch:
         patch.setattr(train, "train_epoch", None)
         patch.setattr(identity, "threads", lambda: 8)  # as many as devices, at least
-        done = run(tmp_path)  # all is read
-    assert_same(done, whole[1])
-    jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(whole[0]))
+        for name in ("eight", "two"):
+            assert_same(run(tmp_path / name), whole[1])  # all is read
+            there = parameters(tmp_path / name)
+            jax.tree.map(np.testing.assert_array_equal, there, parameters(whole[0]))
 
 
 def test_seeds_and_learning_rates_are_trained_together_as_they_are_alone(tmp_path, whole):

@@ -252,6 +252,7 @@ def _numbered(home):
 
 def _first(tree, folds):
     """The first folds' part of a tree, on the host where it is spread over devices."""
-    if jax.tree.leaves(tree)[0].shape[0] == folds:
+    leaf = jax.tree.leaves(tree)[0]
+    if leaf.shape[0] == folds and len(leaf.sharding.device_set) == 1:
         return tree
     return jax.tree.map(lambda leaf: leaf[:folds], jax.device_get(tree))

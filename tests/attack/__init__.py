@@ -31,5 +31,6 @@ ATTACKS: dict[str, Attack] = {
     "kills": Attack("Commands that are killed", 60, 1),
     "damage": Attack("Damaged and swapped files", 400, 14),
     "values": Attack("Values that cannot be", 99, 10),
+    "conditions": Attack("Other conditions", 15, 2),
 }
 """By the module's name."""

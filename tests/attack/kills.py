@@ -3,6 +3,7 @@
 What comes of it is that of a command that was not disturbed, to the bit, and no half file is left.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,10 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from attack.trial import Trial
 from scripts import write_shards
 from trees import write_all
+
+from flow.databases import read
 
 
 class Command(NamedTuple):
@@ -69,7 +73,7 @@ def attack(count: int, seed: int, folder: pathlib.Path) -> Iterator[Trial]:
     random = np.random.default_rng(seed)
     common = folder / "common"
     write_shards(common / "data")
-    write_all(common / "source")
+    _write_source(common / "source", random)
     order = [each for each in COMMANDS for _ in range(each.share)]
     wanted: dict[str, tuple[float, dict[str, str]]] = {}
     for number in range(count):
@@ -85,12 +89,24 @@ def attack(count: int, seed: int, folder: pathlib.Path) -> Iterator[Trial]:
         shutil.rmtree(folder / "killed", ignore_errors=True)
 
 
+def _write_source(source: pathlib.Path, random: np.random.Generator) -> None:
+    """Databases of noise, with the faces' boxes where the frames are not cropped."""
+    write_all(source)
+    for path in (path for ending in ("*.jpg", "*.bmp") for path in source.rglob(ending)):
+        assert cv2.imwrite(str(path), random.integers(0, 256, (24, 24), np.uint8))
+    lines = [
+        f"{clip.database},{clip.subject},{clip.name},0,0,24,24"
+        for clip in read("3db", source).clips
+        if not clip.cropped
+    ]
+    header = "database,subject,clip,left,top,width,height"
+    (source / "face_boxes.csv").write_text("\n".join([header, *lines, ""]))
+
+
 def _trial(command, common, out, after: float, wanted: dict[str, str]) -> Trial:
     process = _start(command, common, out)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(after)
-    except subprocess.TimeoutExpired:
-        pass
     # All of its processes, Ray's and Beam's too.
     _kill(process)
     try:

@@ -12,6 +12,7 @@ from mjfn_jax import train
 from mjfn_jax.data import Dataset
 from mjfn_jax.folds import leave_one_subject_out
 from mjfn_jax.runs import checkpoints, loso
+from mjfn_jax.runs import identity as identities
 from mjfn_jax.runs.folder import FoldResult
 from mjfn_jax.train import Recipe
 
@@ -26,6 +27,12 @@ def run(out: pathlib.Path, clips: Dataset = CLIPS, seed: int = 0, **options: Any
         "tiny", MODEL, clips, "3db", FOLDS, HELD_OUT, out, RECIPE, seed, RATE, **options
     )
     return done
+
+
+def identity() -> dict[str, Any]:
+    """What such a run depends on."""
+    protocol = {"split": loso.SPLIT, "held_out": [fold.name for fold in FOLDS]}
+    return identities.identity("tiny", MODEL, CLIPS, "3db", protocol, RECIPE)
 
 
 def bits(done: list[FoldResult]) -> list[Any]:
