@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import shutil
 import subprocess
 import sys
 import types
@@ -658,3 +659,28 @@ def test_the_memory_of_a_fold_limits_a_chunk_on_an_accelerator(monkeypatch):
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68) == 8
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68, devices=2) == 16
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 3) == 3
+
+
+def test_a_removal_of_states_that_is_killed_needs_no_cure(tmp_path, whole, monkeypatch):
+    rmtree = shutil.rmtree
+
+    def die(path, **options):
+        if pathlib.Path(path).name.endswith(".removed") and pathlib.Path(path).exists():
+            for file in sorted(pathlib.Path(path).rglob("*.json")):
+                file.unlink()
+            raise Killed
+        rmtree(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(kept.shutil, "rmtree", die)
+        run(tmp_path, fold_chunk=2)
+    assert_same(run(tmp_path, fold_chunk=2), whole[1])
+    assert not [path for path in tmp_path.rglob(".*") if path.name != ".lock"]
+
+
+def test_what_a_killed_run_has_left_among_its_folds_goes_when_the_folder_is_claimed(tmp_path):
+    left = tmp_path / "folds" / ".smic_s1.unfinished"
+    left.mkdir(parents=True)
+    (left / "half").write_text("")
+    folder.claim(tmp_path, identity_of())
+    assert not left.exists()

@@ -95,6 +95,10 @@ def claim(out: str | os.PathLike[str], run: Identity) -> None:
       InputError: it belongs to another run; what differs is named.
     """
     path = pathlib.Path(out) / "identity.json"
+    kept.sweep(path.parent)
+    for home in ("folds", "failed"):
+        for hidden in (path.parent / home).glob(".*"):
+            shutil.rmtree(hidden, ignore_errors=True)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         kept.write(path, json.dumps(run, indent=1) + "\n")
@@ -106,10 +110,6 @@ def claim(out: str | os.PathLike[str], run: Identity) -> None:
     if not isinstance(earlier, dict):
         raise InputError(f"{path}: unreadable; choose another --out or delete it")
     check_same(run, earlier, f"--out={out}", "choose another --out or delete that folder")
-    kept.sweep(path.parent)
-    for home in ("folds", "failed"):
-        for hidden in (path.parent / home).glob(".*"):
-            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def write(task: Task, result: FoldResult, variables: Any = None) -> None:

@@ -57,11 +57,11 @@ def _table3(common: pathlib.Path, out: pathlib.Path) -> tuple[str, ...]:
 
 
 COMMANDS = (
-    Command("loso", _loso("--method=ststnet", "--epochs=40", "--fold_chunk=2"), 4),
+    Command("loso", _loso("--method=ststnet", "--epochs=8", "--fold_chunk=3"), 4),
     Command("table3 --smoke", _table3, 2),
     Command("flow build", _build("--backend=opencv"), 3),
     Command("flow build --frames", _build("--frames", "--backend=opencv"), 2),
-    Command("loso --cluster=local", _loso("--method=ststnet", "--epochs=40", "--cluster=local"), 1),
+    Command("loso --cluster=local", _loso("--method=ststnet", "--epochs=8", "--cluster=local"), 1),
     Command(
         "flow build --runner=DirectRunner", _build("--backend=opencv", "--runner=DirectRunner"), 1
     ),
