@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from array_record.python import array_record_module
 from attack.trial import Trial
 from scripts import write_shards
 from trees import write_all
 
-from flow.databases import read
+from flow.disk import manifest
 
 
 class Command(NamedTuple):
@@ -44,7 +45,7 @@ def _loso(*flags: str) -> Callable[[pathlib.Path, pathlib.Path], tuple[str, ...]
 
 def _build(*flags: str) -> Callable[[pathlib.Path, pathlib.Path], tuple[str, ...]]:
     return lambda common, out: (
-        *("flow", "build", "--dataset=3db", f"--source={common / 'source'}"),
+        *("flow", "build", "--dataset=smic", f"--source={common / 'source'}"),
         *(f"--data_dir={out / 'data'}", *flags),
     )
 
@@ -90,17 +91,10 @@ def attack(count: int, seed: int, folder: pathlib.Path) -> Iterator[Trial]:
 
 
 def _write_source(source: pathlib.Path, random: np.random.Generator) -> None:
-    """Databases of noise, with the faces' boxes where the frames are not cropped."""
+    """Databases of noise."""
     write_all(source)
     for path in (path for ending in ("*.jpg", "*.bmp") for path in source.rglob(ending)):
         assert cv2.imwrite(str(path), random.integers(0, 256, (24, 24), np.uint8))
-    lines = [
-        f"{clip.database},{clip.subject},{clip.name},0,0,24,24"
-        for clip in read("3db", source).clips
-        if not clip.cropped
-    ]
-    header = "database,subject,clip,left,top,width,height"
-    (source / "face_boxes.csv").write_text("\n".join([header, *lines, ""]))
 
 
 def _trial(command, common, out, after: float, wanted: dict[str, str]) -> Trial:
@@ -157,7 +151,8 @@ def _is_half(path: pathlib.Path) -> bool:
     name = path.name
     return (
         any(part in name for part in (".unfinished", ".removed", ".part", "orbax-checkpoint-tmp"))
-        or name in (".building", ".lock.holder", "state", ".cluster")
+        or name in (".building", ".lock.holder", ".cluster")
+        or (name == "state" and not (path.parent / manifest.NAME).exists())
         or (path.is_dir() and not any(path.iterdir()))
     )
 
@@ -172,8 +167,11 @@ def _content(out: pathlib.Path) -> dict[str, str]:
             record.pop("seconds")
             found[name] = _digest(json.dumps(record).encode())
             found[f"{name} parameters"] = _parameters(path.parent)
-        elif path.name == "predictions.log" or "array_record" in path.name:
+        elif path.name == "predictions.log":
             found[name] = _digest(path.read_bytes())
+        elif "array_record" in path.name:  # whose own bytes are not always the same
+            reader = array_record_module.ArrayRecordReader(str(path))
+            found[name] = _digest(b"".join(reader.read_all()))
         elif path.name == "results.json":
             found[name] = _digest(json.dumps(json.loads(path.read_bytes())["predictions"]).encode())
     return found
