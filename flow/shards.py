@@ -27,7 +27,7 @@ from flow.catalogue import DATABASES, DATASETS
 from flow.clips import CLASSES
 from flow.databases.reading import printable
 from flow.disk import given, manifest
-from flow.errors import InputError
+from flow.errors import FullDiskError, InputError
 
 SPLIT = "clips"
 """All clips are in one split: leave-one-subject-out makes its own."""
@@ -193,7 +193,7 @@ def write(
       The data set's folder.
 
     Raises:
-      InputError: the disk is full.
+      FullDiskError: the disk is full.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     tfds.disable_progress_bar()
@@ -214,14 +214,14 @@ def full_disk(data_dir: str | os.PathLike) -> Iterator[None]:
     """Turn the RuntimeError with which array_record and Beam report a full disk into one line.
 
     Raises:
-      InputError: the disk below `data_dir`, or its quota, is full.
+      FullDiskError: the disk below `data_dir`, or its quota, is full.
     """
     try:
         yield
     except RuntimeError as error:  # the system's words are somewhere in its text
         for code in (errno.ENOSPC, errno.EDQUOT):
             if os.strerror(code) in str(error):
-                raise InputError(
+                raise FullDiskError(
                     f"{data_dir}: {os.strerror(code)}: free some space, "
                     "then give the same command again"
                 ) from None

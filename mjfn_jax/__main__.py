@@ -2,6 +2,7 @@
 
 import sys
 
+from flow.errors import STATUSES, one_line
 from mjfn_jax.commands import COMMANDS, run
 
 
@@ -12,10 +13,11 @@ def main() -> None:
         run(verb, arguments)
     lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
     usage = "\n".join(["usage: mjfn VERB [--help] …", "", *lines])
-    if verb in ("--help", "-h"):
-        print(usage)
-        return
-    sys.exit(f"error: no verb {verb}\n{usage}")
+    if verb not in ("--help", "-h"):
+        sys.exit(f"error: no verb {verb}\n{usage}")
+    ends = [f"  {status:<16}{meaning}" for status, meaning in STATUSES.items()]
+    with one_line():
+        print("\n".join([usage, "", "exit status", *ends]))
 
 
 if __name__ == "__main__":

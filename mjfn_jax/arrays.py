@@ -12,7 +12,7 @@ from jaxtyping import Integer
 
 from flow.catalogue import DATABASES
 from flow.disk.lock import hold
-from flow.errors import InputError
+from flow.errors import InputError, TrainingError
 from mjfn_jax import methods
 from mjfn_jax.data import Dataset
 from mjfn_jax.drawn import taught
@@ -132,7 +132,7 @@ def leave_one_subject_out(
             )  # fmt: skip
     failed = [result.fold.name for result in done if result.failed_at is not None]
     if failed:
-        raise InputError(f"the loss of {', '.join(failed)} is not finite: lower learning_rate")
+        raise TrainingError(f"the loss of {', '.join(failed)} is not finite: lower learning_rate")
     places = {key: place for place, key in enumerate(dataset.keys)}
     predictions = [prediction for result in done for prediction in result.predictions]
     return sorted(predictions, key=lambda p: places[p.database, p.subject, p.clip])

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int, Shaped, UInt8
 
 from flow import shards
 from flow.errors import InputError
-from mjfn_jax.inputs import KINDS
+from mjfn_jax.inputs import KINDS, first_not_finite
 
 Key = tuple[str, str, str]
 """Database, subject and name of a clip."""
@@ -58,12 +58,11 @@ class Dataset:
         Raises:
           InputError: there is one; its clip is named.
         """
-        for part in jax.tree.leaves(self.inputs):
-            for key, value in zip(self.keys, part, strict=True):
-                if not np.isfinite(value).all():
-                    raise InputError(
-                        f"clip {'/'.join(key)}: its input is not finite: mend it or leave it out"
-                    )
+        n = first_not_finite(self.inputs)
+        if n is not None:
+            raise InputError(
+                f"clip {'/'.join(self.keys[n])}: its input is not finite: mend it or leave it out"
+            )
 
     def digest(self) -> str:
         """SHA-256 of the clips: their inputs, labels and names, in their order."""

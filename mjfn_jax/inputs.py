@@ -52,7 +52,7 @@ def checked(takes: str, inputs: Any, axis: str, title: str) -> PyTree[Shaped[np.
       title: the method's, for the message.
 
     Raises:
-      InputError: they do not fit, or a value is not finite.
+      InputError: they do not fit.
     """
     example = KINDS[takes].example
     parts = jax.tree.leaves(example)
@@ -66,3 +66,15 @@ def checked(takes: str, inputs: Any, axis: str, title: str) -> PyTree[Shaped[np.
         there = " and ".join(f"{part.dtype} {part.shape}" for part in given)
         raise InputError(f"{title} takes {wanted}, not {there}")
     return jax.tree.unflatten(jax.tree.structure(example), given)
+
+
+def first_not_finite(inputs: PyTree[Shaped[np.ndarray, "N ..."]]) -> int | None:
+    """The first clip that has a value which is NaN or infinite; None if there is none."""
+    found = [
+        n
+        for part in jax.tree.leaves(inputs)
+        if part.dtype.kind not in "biu"
+        for n, value in enumerate(part)
+        if not np.isfinite(value).all()
+    ]
+    return min(found, default=None)

@@ -105,8 +105,8 @@ def test_a_seed_that_fails_is_named_and_the_others_stand(data_dir, tmp_path, mon
     monkeypatch.setattr(train, "init", sick)
     with pytest.raises(SystemExit) as caught:
         run(data_dir, tmp_path, "--num_jfms", "0", "--seeds", "5", "6")
-    assert "MJFN-BbN, seed 5, learning rate 0.01: samm/6" in caught.value.code
-    assert "seed 6" not in caught.value.code
+    assert "MJFN-BbN, seed 5, learning rate 0.01: samm/6" in str(caught.value)
+    assert "seed 6" not in str(caught.value)
     out = capsys.readouterr().out
     assert out.splitlines()[1].split()[-1] == "5"
     rows = ablation.summarise(json.loads((tmp_path / "ablation.json").read_text()))

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -235,3 +236,12 @@ def test_the_packages_keep_apart(modules, unwanted):
     code = ROOMS.format(modules=modules, unwanted=unwanted)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10))
+    monkeypatch.setattr(checkpoints.ocp, "save", None)
+    with pytest.raises(OSError, match="No space") as caught:
+        checkpoints.save(tmp_path / "a", tree(), CONFIG)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a"))
+    assert not list(tmp_path.iterdir())

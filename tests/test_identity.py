@@ -5,10 +5,13 @@ import importlib
 import sys
 import textwrap
 
+import jax
 import numpy as np
 import pytest
 from tiny import Tiny, three_databases
 
+from flow.cores import cores
+from flow.errors import InputError
 from mjfn_jax import methods
 from mjfn_jax.models import NETWORKS
 from mjfn_jax.runs import identity as identities
@@ -155,3 +158,17 @@ def test_every_method_has_an_identity_that_json_can_hold(drawn_weights):
         assert differences(about, identity(name, method, FLOWS, "3db", PROTOCOL, recipe)) == []
         assert about["method"]["title"] == method.title
         assert (about["recipe"] is None) == (recipe is None)
+
+
+def test_another_number_of_threads_is_named_with_the_cure(monkeypatch):
+    monkeypatch.setenv("NPROC", "12")
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    there = of()
+    assert there["threads"] == 12
+    monkeypatch.setenv("NPROC", "3")
+    here = of()
+    assert identities.of_row(here) == identities.of_row(there)  # not another folder
+    with pytest.raises(InputError, match="threads is 3 here and 12 there; give NPROC=12 before"):
+        identities.check_same(here, there, "--out=a", "choose another")
+    monkeypatch.setenv("NPROC", "nonsense")
+    assert of()["threads"] == cores()

@@ -1,6 +1,8 @@
 import contextlib
 import io
 import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -116,3 +118,39 @@ def test_an_altered_archive_holds_the_same_or_is_refused(tmp_path, data):
     path.write_bytes(content)
     with contextlib.suppress(ValueError):
         assert np.array_equal(kept.load(path, 10_000)["a"], array)
+
+
+def test_what_a_killed_process_has_left_is_swept_and_nothing_else(tmp_path):
+    code = """
+import os, signal, sys
+from flow.disk import kept
+with kept._replacing(sys.argv[1]) as file:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "a"], check=False)
+    (left,) = tmp_path.iterdir()
+    (tmp_path / ".mine.unfinished").write_text("")
+    with kept._replacing(tmp_path / "b"):  # a process that lives
+        kept.sweep(tmp_path)
+        assert not left.exists()
+        assert len(list(tmp_path.iterdir())) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {".mine.unfinished", "b"}
+
+
+def test_a_folder_whose_removal_is_killed_is_whole_or_hidden(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one").write_text("")
+
+    class Killed(BaseException):
+        pass
+
+    def die(path, **_):
+        if path.exists():
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(kept.shutil, "rmtree", die)
+        kept.remove(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == [".a.removed"]
+    kept.remove(tmp_path / "a")
+    assert not list(tmp_path.iterdir())

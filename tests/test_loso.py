@@ -59,7 +59,7 @@ def refused(capsys, *flags):
     """The one line that a run ends with."""
     with pytest.raises(SystemExit) as caught:
         run(*flags)
-    message = caught.value.code
+    message = str(caught.value)
     assert message.startswith("error: ")
     assert "\n" not in message
     assert "UF1" not in capsys.readouterr().out
@@ -76,7 +76,7 @@ def whole(tmp_path_factory, data_dir):
 def test_a_run_leaves_its_results_figures_log_and_a_checkpoint_of_every_fold(whole):
     out, _ = whole
     assert {path.name for path in out.iterdir()} == {
-        *(".lock", "identity.json", "folds", "predictions.log"),
+        *(".lock", "identity.json", "folds", "predictions.log", "run.log"),
         *("results.json", "confusion.png", "curves.png"),
     }
     assert {path.name for path in (out / "folds").iterdir()} == {
@@ -411,7 +411,7 @@ def real_runs(tmp_path_factory, data_dir):
     finally:
         for process in processes:
             process.kill()
-    return out, alone, printed, second.value.code, processes[0].pid
+    return out, alone, printed, str(second.value), processes[0].pid
 
 
 def test_a_second_run_on_one_out_is_told_who_is_there(real_runs):

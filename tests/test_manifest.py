@@ -70,3 +70,23 @@ def test_a_missing_manifest_is_named(folder):
     (folder / manifest.NAME).unlink()
     with pytest.raises(InputError, match=f"{manifest.NAME}: missing"):
         manifest.check(folder)
+
+
+def test_a_damaged_manifest_names_itself_and_no_file_that_is_whole(folder):
+    path = folder / manifest.NAME
+    content = path.read_bytes()
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=f"{manifest.NAME}: altered"):
+            manifest.check(folder)
+
+
+def test_a_manifest_that_is_cut_at_a_line_end_is_altered(folder):
+    path = folder / manifest.NAME
+    lines = path.read_text().splitlines(keepends=True)
+    for left in range(len(lines)):
+        path.write_text("".join(lines[:left]))
+        with pytest.raises(InputError, match=f"{manifest.NAME}: altered"):
+            manifest.check(folder)

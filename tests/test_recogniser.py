@@ -1,6 +1,7 @@
 """The recogniser of drawn motion: its network, its training, its weights and its answers."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -260,3 +261,32 @@ def test_the_same_seeds_give_the_same_recogniser(taught, tmp_path, monkeypatch, 
     assert json.loads((tmp_path / "a" / "drawn.json").read_bytes())["seeds"] == [4, 5]
     assert "on drawn clips of harder settings: uf1" in capsys.readouterr().out
     assert mjfn_jax.load(tmp_path / "a")(GOOD).shape == (2, 3)
+
+
+def test_weights_that_are_written_again_are_read_again_in_one_process(drawn_weights, tmp_path):
+    folder = shutil.copytree(drawn_weights, tmp_path / "weights")
+    before = recogniser.load(folder)
+    assert recogniser.load(folder) is before
+    variables, record = weights.read(folder)
+    record.pop("sha256")
+    other = jax.tree.map(lambda leaf: leaf + 1, variables)
+    weights.write(folder, other, record)
+    after = recogniser.load(folder)
+    assert after.digest != before.digest
+    jax.tree.map(np.testing.assert_array_equal, after.variables, other)
+
+
+def test_weights_that_are_not_finite_and_a_calibration_that_was_changed_are_refused(
+    drawn_weights, tmp_path
+):
+    folder = shutil.copytree(drawn_weights, tmp_path / "weights")
+    variables, record = weights.read(folder)
+    record.pop("sha256")
+    weights.write(folder, jax.tree.map(lambda leaf: leaf * np.float32(np.nan), variables), record)
+    with pytest.raises(InputError, match=r"drawn\.safetensors: .* is not finite"):
+        weights.read(folder)
+    weights.write(folder, variables, record)
+    path = folder / "drawn.json"
+    path.write_text(path.read_text().replace('"temperature": 1.0', '"temperature": 1.5'))
+    with pytest.raises(InputError, match=r"drawn\.json: altered"):
+        weights.read(folder)

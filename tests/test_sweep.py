@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tiny import Tiny, three_databases
 
-from flow.disk import manifest
+from flow.disk import kept, manifest
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.folds import Fold, leave_one_subject_out
@@ -172,15 +172,15 @@ def test_a_run_killed_at_any_save_continues_with_the_same_bits(tmp_path, whole, 
 
 def test_of_two_states_the_newer_one_continues(tmp_path, whole, monkeypatch):
     """Killed after a state is saved and before the older one is removed."""
-    rmtree = shutil.rmtree
+    remove = kept.remove
 
-    def die(path, **options):
+    def die(path):
         if pathlib.Path(path).name.isdigit() and pathlib.Path(path).exists():
             raise Killed
-        rmtree(path, **options)
+        remove(path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(shutil, "rmtree", die)
+        patch.setattr(kept, "remove", die)
         run(tmp_path, save_every=0.0)
     assert {path.name for path in tmp_path.glob("state/*/*")} == {"1", "2"}
     read = []
@@ -392,21 +392,25 @@ def test_an_identity_that_cannot_be_read_is_named(tmp_path, content):
 EIGHT = """
 import pathlib, sys, jax, test_sweep
 assert jax.device_count() == 8
-done = test_sweep.run(pathlib.Path(sys.argv[1]), devices=8, save_every=0.0)
+done = test_sweep.run(pathlib.Path(sys.argv[1]) / "eight", devices=8, save_every=0.0)
 assert len({result.loss[-1] for result in done}) == 6
+# Six folds for two devices: nothing is filled up.
+test_sweep.run(pathlib.Path(sys.argv[1]) / "two", devices=2, save_every=0.0)
 """
 
 
-def test_eight_devices_share_six_folds_with_the_same_bits(tmp_path, whole, monkeypatch):
+def test_eight_or_two_devices_share_six_folds_with_the_same_bits(tmp_path, whole, monkeypatch):
     """In a process of its own: the number of devices is fixed when JAX starts."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": "tests"}
     environment = {**os.environ, **flags, "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", EIGHT, tmp_path], check=True, env=environment)
     with monkeypatch.context() as patch:
         patch.setattr(train, "train_epoch", None)
-        done = run(tmp_path)  # all is read
-    assert_same(done, whole[1])
-    jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(whole[0]))
+        patch.setattr(identity, "threads", lambda: 8)  # as many as devices, at least
+        for name in ("eight", "two"):
+            assert_same(run(tmp_path / name), whole[1])  # all is read
+            there = parameters(tmp_path / name)
+            jax.tree.map(np.testing.assert_array_equal, there, parameters(whole[0]))
 
 
 def test_seeds_and_learning_rates_are_trained_together_as_they_are_alone(tmp_path, whole):
@@ -558,15 +562,15 @@ def test_what_is_left_of_a_failed_fold_is_under_a_manifest(tmp_path, fail, way):
 
 
 def test_a_damaged_state_is_said_and_left_for_an_older_one(tmp_path, whole, monkeypatch, caplog):
-    rmtree = shutil.rmtree
+    remove = kept.remove
 
-    def die(path, **options):
+    def die(path):
         if pathlib.Path(path).name.isdigit() and pathlib.Path(path).exists():
             raise Killed
-        rmtree(path, **options)
+        remove(path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(shutil, "rmtree", die)
+        patch.setattr(kept, "remove", die)
         run(tmp_path, save_every=0.0)
     (newest,) = tmp_path.glob("state/*/2")
     victim = max(newest.rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
@@ -654,3 +658,28 @@ def test_the_memory_of_a_fold_limits_a_chunk_on_an_accelerator(monkeypatch):
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68) == 8
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68, devices=2) == 16
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 3) == 3
+
+
+def test_a_removal_of_states_that_is_killed_needs_no_cure(tmp_path, whole, monkeypatch):
+    rmtree = shutil.rmtree
+
+    def die(path, **options):
+        if pathlib.Path(path).name.endswith(".removed") and pathlib.Path(path).exists():
+            for file in sorted(pathlib.Path(path).rglob("*.json")):
+                file.unlink()
+            raise Killed
+        rmtree(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(kept.shutil, "rmtree", die)
+        run(tmp_path, fold_chunk=2)
+    assert_same(run(tmp_path, fold_chunk=2), whole[1])
+    assert not [path for path in tmp_path.rglob(".*") if path.name != ".lock"]
+
+
+def test_what_a_killed_run_has_left_among_its_folds_goes_when_the_folder_is_claimed(tmp_path):
+    left = tmp_path / "folds" / ".smic_s1.unfinished"
+    left.mkdir(parents=True)
+    (left / "half").write_text("")
+    folder.claim(tmp_path, identity_of())
+    assert not left.exists()

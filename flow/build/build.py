@@ -24,7 +24,7 @@ from flow.catalogue import DATASETS
 from flow.cores import pool
 from flow.databases import read
 from flow.disk import lock
-from flow.errors import InputError
+from flow.errors import FullDiskError, InputError
 from flow.faces.detector import boxes_of
 from flow.progress import OnProgress, bar
 
@@ -250,7 +250,7 @@ def _stands(
 def _check_space(data_dir: pathlib.Path, needed: int) -> None:
     free = shutil.disk_usage(data_dir).free
     if needed > free:
-        raise InputError(
+        raise FullDiskError(
             f"{data_dir}: {needed >> 20} MiB are needed and {free >> 20} MiB are free: "
             "free some space or choose another --data_dir"
         )

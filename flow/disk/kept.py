@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, then put there.
 
-A process that is killed leaves a hidden `.….unfinished` file behind, which nobody reads.
+A process that is killed leaves a hidden `.….unfinished` file behind, which nobody reads and
+:func:`sweep` removes.
 """
 
 import contextlib
@@ -8,6 +9,8 @@ import io
 import math
 import os
 import pathlib
+import shutil
+import socket
 import tokenize
 import uuid
 import zipfile
@@ -93,13 +96,54 @@ def load(path: str | os.PathLike, most: int) -> dict[str, Any]:
     return found
 
 
+def sweep(folder: str | os.PathLike) -> None:
+    """Remove what processes of this machine that are gone have left half written in a folder.
+
+    Folders below it are left alone, and so is what a process that lives may be writing.
+    """
+    if os.name != "posix":  # elsewhere a process cannot be asked whether it lives
+        return
+    for path in pathlib.Path(folder).glob(f".{_owner('*')}.*.unfinished"):
+        pid = path.name.split(".")[-3]
+        if pid.isdigit() and not _lives(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def remove(folder: str | os.PathLike) -> None:
+    """Remove a folder that may be there: a process that is killed meanwhile leaves no half of it.
+
+    It is hidden first, as `.NAME.removed`; the next call for the same folder removes what such a
+    process has left.
+    """
+    folder = pathlib.Path(folder)
+    hidden = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(hidden, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _owner(pid: int | str) -> str:
+    return f"{socket.gethostname().replace('.', '-')}.{pid}"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def _replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once it is written and on the disk."""
     path = pathlib.Path(path)
     # The name is random: two workers of a cluster may make the same file. It does not
     # contain the file's own name, which may be as long as a name can be.
-    unfinished = path.parent / f".{uuid.uuid4().hex}.unfinished"
+    unfinished = path.parent / f".{_owner(os.getpid())}.{uuid.uuid4().hex}.unfinished"
     try:
         with open(unfinished, "xb") as file:
             yield file

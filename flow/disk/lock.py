@@ -44,6 +44,7 @@ def hold(folder: str | os.PathLike) -> Iterator[None]:
             f"{folder}: cannot be written ({error.strerror}); choose another folder"
         ) from None
     try:
+        kept.sweep(folder)
         start = datetime.datetime.now().isoformat(" ", "seconds")
         note = {"host": socket.gethostname(), "pid": os.getpid(), "since": start}
         kept.write(folder / _NOTE, json.dumps(note))

@@ -67,6 +67,7 @@ def extract(
     """
     cache = pathlib.Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
+    kept.sweep(cache)
     made_by: list[Any] = [VERSION, type(feature).__name__, dataclasses.asdict(feature)]
     if feature.takes_flow:
         made_by += [TvL1().version(), TvL1().following]

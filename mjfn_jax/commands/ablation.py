@@ -9,10 +9,9 @@ from typing import Any, Literal
 import tyro
 
 from flow.disk import kept
-from flow.disk.lock import hold
-from flow.errors import InputError
+from flow.errors import TrainingError
 from mjfn_jax import models
-from mjfn_jax.commands.console import progress_bar
+from mjfn_jax.commands.console import progress_bar, writing
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.precision import Precision
@@ -62,7 +61,7 @@ class Ablation(Data):
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-ablation"
         epochs = len(networks) * len(recipes) * len(seeds_and_rates) * len(folds) * self.epochs
         runs = []
-        with hold(out), progress_bar(epochs) as on_epoch:
+        with writing(out), progress_bar(epochs) as on_epoch:
             for (name, network), recipe in itertools.product(networks, recipes):
                 done = trials.run(
                     name, network, clips, self.dataset, folds, held_out, out, recipe,
@@ -75,13 +74,13 @@ class Ablation(Data):
             kept.write(out / "ablation.json", json.dumps(runs, indent=1) + "\n")
             rows = summarise(runs)
             seeds_figure(rows, out / "ablation.png")
-        print(tables.ablation(rows))
-        print(f"written to {out}")
-        if failed := [_failure(run) for run in runs if run["failed"]]:
-            raise InputError(
-                f"the loss of some folds is not finite: {'; '.join(failed)}; lower the learning "
-                "rate; the other runs stand"
-            )
+            print(tables.ablation(rows))
+            print(f"written to {out}")
+            if failed := [_failure(run) for run in runs if run["failed"]]:
+                raise TrainingError(
+                    f"the loss of some folds is not finite: {'; '.join(failed)}; lower the "
+                    "learning rate; the other runs stand"
+                )
 
 
 def variants(

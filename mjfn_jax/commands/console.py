@@ -5,11 +5,15 @@ import logging
 import math
 import os
 import pathlib
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 
 import tqdm
 
-from flow.errors import InputError, one_line
+from flow.disk import lock
+from flow.errors import InputError, Terminated, TrainingError, one_line
+from mjfn_jax.runs.results import versions
 
 OnEpoch = Callable[[int, float | None], None]
 """See `mjfn_jax.runs.chunk.OnEpoch`."""
@@ -32,6 +36,48 @@ def script() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def writing(out: pathlib.Path) -> Iterator[None]:
+    """Hold the folder of a run, and add to `run.log` in it what is logged there, with the times.
+
+    Each start has a line with the command and the versions, each end one that says how.
+
+    Raises:
+      InputError: as `flow.disk.lock.hold`.
+    """
+    with lock.hold(out), _logged(logging.FileHandler(out / "run.log", encoding="utf-8")):
+        yield
+
+
+@contextlib.contextmanager
+def _logged(file: logging.Handler) -> Iterator[None]:
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    file.handleError = lambda record: None  # a full disk ends the run by itself
+
+    def note(text: str) -> None:
+        """In the file only: the terminal has its own words for it."""
+        file.handle(logging.makeLogRecord({"msg": " ".join(text.split())}))
+
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    note(f"started: {shlex.join(sys.argv)} ({packages})")
+    logging.getLogger().addHandler(file)
+    try:
+        yield
+        note("ended")
+    except KeyboardInterrupt as error:
+        note(f"stopped by {'SIGTERM' if isinstance(error, Terminated) else 'Ctrl-C'}")
+        raise
+    except (InputError, OSError) as error:
+        note(f"ended: {error}")
+        raise
+    except BaseException as error:
+        note(f"ended by a fault: {type(error).__name__}: {error}")
+        raise
+    finally:
+        logging.getLogger().removeHandler(file)
+        file.close()
+
+
+@contextlib.contextmanager
 def progress_bar(total: int, unit: str = "epoch") -> Iterator[OnEpoch]:
     """A bar on stderr that counts epochs of folds, or folds, and shows mean loss and ETA."""
     words = "folds x epochs" if unit == "epoch" else "folds"
@@ -47,10 +93,10 @@ def progress_bar(total: int, unit: str = "epoch") -> Iterator[OnEpoch]:
         yield on_epoch
 
 
-def not_finite(failed: list[dict], learning_rate: float) -> InputError:
+def not_finite(failed: list[dict], learning_rate: float) -> TrainingError:
     """What to say of folds whose loss is no longer finite."""
     named = ", ".join(f"{one['fold']} (epoch {one['epoch']})" for one in failed)
-    return InputError(
+    return TrainingError(
         f"the loss of {named} is not finite: lower --learning_rate={learning_rate}; "
         "other folds are kept"
     )

@@ -10,9 +10,8 @@ import numpy as np
 import tyro
 
 from flow.disk import kept
-from flow.disk.lock import hold
-from flow.errors import InputError
-from mjfn_jax.commands.console import progress_bar
+from flow.errors import InputError, TrainingError
+from mjfn_jax.commands.console import progress_bar, writing
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.data import Dataset
 from mjfn_jax.drawn.taught import teachable
@@ -76,7 +75,7 @@ class LearningCurve(Data):
                 )
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-learning_curve"
         lines: list[dict[str, Any]] = []
-        with hold(out):
+        with writing(out):
             for name in names:
                 method = METHODS[name]
                 clips = self._given(method, images)
@@ -109,12 +108,12 @@ class LearningCurve(Data):
             text = json.dumps(curve, indent=1, allow_nan=False)
             kept.write(out / "learning_curve.json", text + "\n")
             subjects_figure(lines, out / "learning_curve.png")
-        print(tables.learning_curve(lines))
-        print(f"written to {out}")
-        if failed:
-            raise InputError(
-                f"the loss of some draws is not finite: {'; '.join(failed)}; the others stand"
-            )
+            print(tables.learning_curve(lines))
+            print(f"written to {out}")
+            if failed:
+                raise TrainingError(
+                    f"the loss of some draws is not finite: {'; '.join(failed)}; the others stand"
+                )
 
     def _counts(self, there: int) -> list[int | str]:
         """The numbers of training subjects, `all` last."""

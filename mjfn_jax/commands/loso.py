@@ -5,9 +5,8 @@ import pathlib
 
 import tyro
 
-from flow.disk.lock import hold
 from flow.errors import InputError
-from mjfn_jax.commands.console import not_finite, progress_bar
+from mjfn_jax.commands.console import not_finite, progress_bar, writing
 from mjfn_jax.commands.flags import Sharing, Training
 from mjfn_jax.folds import choose, leave_one_subject_out
 from mjfn_jax.handcrafted import Handcrafted
@@ -50,15 +49,15 @@ class Loso(Training):
         steps = len(folds), "fold"
         if "recipe" in trained:
             steps = trained["recipe"].epochs * len(folds), "epoch"
-        with hold(out), progress_bar(*steps) as on_epoch:
+        with writing(out), progress_bar(*steps) as on_epoch:
             identity, done = loso.run(
                 self.method, method, clips, self.dataset, folds, held_out, out,
                 on_epoch=on_epoch, **trained,
             )  # fmt: skip
             summary = results.summarise(clips, done, identity)
             results.write(out, summary, done, method.loss_floor())
-        if summary["failed"]:
-            raise not_finite(summary["failed"], trained["learning_rate"])
+            if summary["failed"]:
+                raise not_finite(summary["failed"], trained["learning_rate"])
         print(table(summary["scores"], summary["majority"]))
         if earlier is not None:
             title, predictions = earlier

@@ -8,10 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from flow.disk.lock import hold
 from flow.drawn import draw
 from flow.errors import InputError
-from mjfn_jax.commands.console import progress_bar
+from mjfn_jax.commands.console import progress_bar, writing
 from mjfn_jax.drawn import calibration, recogniser, weights
 from mjfn_jax.drawn.pretrain import Lessons, pretrain
 from mjfn_jax.models.drawn import DrawnNet
@@ -50,7 +49,7 @@ class Pretrain:
             raise InputError(f"--seeds={self.seeds}: name whole numbers from 0 to {2**32 - 1}")
         method, lessons = DrawnNet(), Lessons(self.clips, self.epochs)
         since = time.monotonic()
-        with hold(self.out):
+        with writing(self.out):
             with progress_bar(lessons.epochs * len(seeds)) as on_epoch:
                 variables = pretrain(method, seeds, lessons, on_epoch)
             seconds = time.monotonic() - since

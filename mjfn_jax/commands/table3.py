@@ -13,10 +13,9 @@ import numpy as np
 import tyro
 
 from flow.disk import kept
-from flow.disk.lock import hold
-from flow.errors import InputError
+from flow.errors import InputError, TrainingError
 from mjfn_jax import methods, pretrained
-from mjfn_jax.commands.console import progress_bar
+from mjfn_jax.commands.console import progress_bar, writing
 from mjfn_jax.commands.flags import Data, Sharing
 from mjfn_jax.data import Dataset
 from mjfn_jax.drawn.pretrain import Lessons
@@ -105,7 +104,7 @@ class Table3(Data):
         out = flags.out or pathlib.Path("runs") / name_of_out
         rows: dict[str, dict[str, Any]] = {}
         failed: dict[str, str] = {}
-        with hold(out):
+        with writing(out):
             for name in (name for name in METHODS if name in flags.methods):
                 method = methods.METHODS[name]
                 kinds = ((Network, _learned), (Handcrafted, _handcrafted), (Fitted, _fitted))
@@ -149,17 +148,22 @@ class Table3(Data):
             }
             path = flags.json or out / "table3.json"
             kept.write(path, json.dumps(table, indent=1, allow_nan=False) + "\n")
-        print(tables.table3(table))
-        print("\nUF1 / UAR by part, the paper's in brackets")
-        print(tables.table3_by_part(table))
-        print(f"written to {path}")
-        if failed:
-            lost = len(failed.keys() & {method.title for method in methods.METHODS.values()})
-            what = f"{lost} of {lost + len(rows)} rows" if lost else f"{len(failed)} seed(s)"
-            if not lost and any(title.endswith(DRAWN) for title in failed):
-                what = f"{len(failed)} training(s)"
-            reasons = "; ".join(f"{title}: {why}" for title, why in failed.items())
-            raise InputError(f"{what} failed: {reasons}")
+            print(tables.table3(table))
+            print("\nUF1 / UAR by part, the paper's in brackets")
+            print(tables.table3_by_part(table))
+            print(f"written to {path}")
+            if failed:
+                raise _failed(failed, len(rows))
+
+
+def _failed(failed: dict[str, str], rows: int) -> TrainingError:
+    """What to say of the rows, seeds and trainings that failed beside so many rows."""
+    lost = len(failed.keys() & {method.title for method in methods.METHODS.values()})
+    what = f"{lost} of {lost + rows} rows" if lost else f"{len(failed)} seed(s)"
+    if not lost and any(title.endswith(DRAWN) for title in failed):
+        what = f"{len(failed)} training(s)"
+    reasons = "; ".join(f"{title}: {why}" for title, why in failed.items())
+    return TrainingError(f"{what} failed: {reasons}")
 
 
 @contextlib.contextmanager
@@ -177,7 +181,7 @@ def _noted(failed: dict[str, str], title: str) -> Iterator[None]:
 
 
 def _predictions(made: dict[str, Any]) -> list[list[Prediction]]:
-    return [[Prediction(**p) for p in seed] for seed in made["predictions"].values()]
+    return [[Prediction.of(p) for p in seed] for seed in made["predictions"].values()]
 
 
 def _weights(flags: Table3) -> dict[str, tuple[pathlib.Path, Any]]:

@@ -2,15 +2,14 @@
 
 import dataclasses
 import pathlib
-import shutil
 
 import jax
 import numpy as np
 
-from flow.disk.lock import hold
+from flow.disk import kept
 from flow.errors import InputError
 from mjfn_jax import train
-from mjfn_jax.commands.console import not_finite, progress_bar
+from mjfn_jax.commands.console import not_finite, progress_bar, writing
 from mjfn_jax.commands.flags import Training
 from mjfn_jax.models import Network
 from mjfn_jax.runs import checkpoints, folder
@@ -39,7 +38,7 @@ class Train(Training):
         )  # fmt: skip
         recipe, rate = trained["recipe"], trained["learning_rate"]
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-{self.method}-model"
-        with hold(out), progress_bar(recipe.epochs) as on_epoch:
+        with writing(out), progress_bar(recipe.epochs) as on_epoch:
             folder.claim(out, about)
             if not (out / "model").is_dir():
                 nobody = np.zeros((1, len(clips.labels)), bool)
@@ -56,5 +55,5 @@ class Train(Training):
                     raise not_finite([{"fold": "all subjects", "epoch": epoch + 1}], rate)
                 variables = jax.tree.map(lambda leaf: np.asarray(leaf[0]), done.variables)
                 checkpoints.save(out / "model", variables, about)
-                shutil.rmtree(out / "state")
+            kept.remove(out / "state")
         print(f"written to {out / 'model'}; mjfn_jax.load opens it")

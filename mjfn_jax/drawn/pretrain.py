@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flow.drawn import Settings, draw
-from flow.errors import InputError
+from flow.errors import TrainingError
 from mjfn_jax import train
 from mjfn_jax.drawn.views import View, view_of
 from mjfn_jax.models.network import Network
@@ -99,7 +99,7 @@ def pretrain(
             )
         loss = np.asarray(progress.loss)
         if not np.isfinite(loss).all():
-            raise InputError(
+            raise TrainingError(
                 f"the loss of epoch {epoch + 1} on drawn motion is not finite: lower learning_rate"
             )
         on_epoch(len(seeds), float(loss.mean()))

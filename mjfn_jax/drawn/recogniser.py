@@ -153,13 +153,18 @@ def _compiled(method: DrawnNet):
     return ask
 
 
-@functools.cache
 def load(folder: pathlib.Path = weights.SHIPPED) -> Recogniser:
     """The recogniser of some weights, by default the published ones.
 
     Raises:
       InputError: as `mjfn_jax.drawn.weights.read`.
     """
+    return _load(folder, weights.digest(folder))
+
+
+@functools.lru_cache(maxsize=2)
+def _load(folder: pathlib.Path, digest: str) -> Recogniser:
+    """One read, as long as the record has that digest: the folder may be written again."""
     variables, record = weights.read(folder)
     calibration = Calibration(
         **{k: tuple(v) if isinstance(v, list) else v for k, v in record["calibration"].items()}

@@ -1,7 +1,8 @@
 """The recogniser's weights, as a file: arrays, and what is known of them.
 
     drawn.safetensors   each variable of the networks, their number leading
-    drawn.json          its SHA-256, the seeds, how it was made and calibrated
+    drawn.json          its SHA-256, the seeds, how it was made and calibrated, and the SHA-256 of
+                        all this
 
 Both are data of the package. `experiments/pretrain.py` makes them again.
 """
@@ -25,6 +26,8 @@ from mjfn_jax.models.network import Network
 SHIPPED = pathlib.Path(__file__).parent / "weights"
 """The folder of the published weights."""
 
+_CURE = "install the package again, or make them again by experiments/pretrain.py"
+
 _ARRAYS, _RECORD = "drawn.safetensors", "drawn.json"
 
 
@@ -38,34 +41,63 @@ def write(folder: pathlib.Path, variables: Any, record: dict[str, Any]) -> None:
     """
     flat = traverse_util.flatten_dict(variables, sep="/")
     content = safetensors.numpy.save({name: np.ascontiguousarray(flat[name]) for name in flat})
-    record = {"sha256": hashlib.sha256(content).hexdigest(), **record}
+    record = json.loads(json.dumps({"sha256": hashlib.sha256(content).hexdigest(), **record}))
+    record |= {"record": _of_record(record)}
     folder.mkdir(parents=True, exist_ok=True)
     kept.write(folder / _ARRAYS, content)
     kept.write(folder / _RECORD, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def digest(folder: pathlib.Path) -> str:
+    """SHA-256 of the record, which names that of the weights.
+
+    Raises:
+      InputError: there is no record.
+    """
+    return hashlib.sha256(_content(folder / _RECORD)).hexdigest()
 
 
 def read(folder: pathlib.Path = SHIPPED) -> tuple[Any, dict[str, Any]]:
     """The variables, S leading, and the record, after the file is compared with its SHA-256.
 
     Raises:
-      InputError: a file is missing, unreadable, altered or of another network.
+      InputError: a file is missing, unreadable, altered, not finite or of another network.
     """
-    cure = "install the package again, or make them again by experiments/pretrain.py"
+    content = _content(folder / _ARRAYS)
     try:
-        record = given.read_json(folder / _RECORD, cure)
-        content = (folder / _ARRAYS).read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: no weights that can be read ({error}): {cure}") from None
+        record = given.read_json(folder / _RECORD, _CURE)
+    except OSError as error:
+        raise InputError(
+            f"{folder / _RECORD}: no weights that can be read ({error}): {_CURE}"
+        ) from None
+    if record.pop("record", None) != _of_record(record):
+        raise InputError(f"{folder / _RECORD}: altered, by its SHA-256: {_CURE}")
     if hashlib.sha256(content).hexdigest() != record.get("sha256"):
-        raise InputError(f"{folder / _ARRAYS}: altered, by its SHA-256: {cure}")
-    variables = traverse_util.unflatten_dict(safetensors.numpy.load(content), sep="/")
+        raise InputError(f"{folder / _ARRAYS}: altered, by its SHA-256: {_CURE}")
+    arrays = safetensors.numpy.load(content)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"{folder / _ARRAYS}: {name} is not finite: {_CURE}")
+    variables = traverse_util.unflatten_dict(arrays, sep="/")
     try:
         fits = _fits(network(record), variables)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         fits = False  # no settings of this network
     if not fits:
-        raise InputError(f"{folder / _ARRAYS}: weights of another network: {cure}")
+        raise InputError(f"{folder / _ARRAYS}: weights of another network: {_CURE}")
     return variables, record
+
+
+def _of_record(record: dict[str, Any]) -> str:
+    text = json.dumps(record, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _content(path: pathlib.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: no weights that can be read ({error}): {_CURE}") from None
 
 
 def network(record: dict[str, Any]) -> DrawnNet:

@@ -5,6 +5,7 @@ before it is read. Stock Orbax reads the folders too: `orbax.checkpoint.v1.load(
 """
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -19,10 +20,13 @@ import numpy as np
 from jaxtyping import Float
 from orbax.checkpoint import v1 as ocp
 
-from flow.disk import manifest
+from flow.disk import kept, manifest
 from flow.errors import InputError
 from mjfn_jax import models, train
-from mjfn_jax.inputs import checked
+from mjfn_jax.inputs import checked, first_not_finite
+
+_BESIDE = 2**18
+"""Bytes that a checkpoint takes beside its arrays, at most."""
 
 _CURE = "delete this checkpoint's folder, and it is made again"
 
@@ -48,19 +52,26 @@ def save(
     folder = pathlib.Path(folder).absolute()
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     _discard(unfinished)
+    tree = jax.tree.map(np.asarray, tree)
+    _check_space(folder, tree)
     try:
         with _quiet():
-            ocp.save(unfinished, jax.tree.map(np.asarray, tree), custom_metadata=config)
+            ocp.save(unfinished, tree, custom_metadata=config)
     except ValueError as error:  # how Orbax's storage reports what the system refused
         _discard(unfinished)
         if code := re.search(r"os_error_code='(\d+)'", str(error)):
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder)) from None
         raise
-    for name, text in (beside or {}).items():
-        (unfinished / name).write_text(text)
-    manifest.write(unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(unfinished, folder)
+    try:
+        for name, text in (beside or {}).items():
+            (unfinished / name).write_text(text)
+        manifest.write(unfinished)
+        kept.remove(folder)
+        os.replace(unfinished, folder)
+    except OSError as error:
+        _discard(unfinished)
+        error.filename = str(folder)
+        raise
 
 
 @contextlib.contextmanager
@@ -73,6 +84,15 @@ def _quiet():
         yield
     finally:
         logger.setLevel(level)
+
+
+def _check_space(folder: pathlib.Path, tree: Any) -> None:
+    """Look for room before Orbax writes: of a write that fails half way, its threads show
+    tracebacks that nobody can catch."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _BESIDE
+    if shutil.disk_usage(folder.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _discard(unfinished):
@@ -160,6 +180,9 @@ def load(
 
     def classify(inputs: Any) -> Float[np.ndarray, "B K"]:
         clips = checked(method.takes, inputs, "B", method.title)
+        n = first_not_finite(clips)
+        if n is not None:
+            raise InputError(f"clip {n}: its input is not finite: mend it or leave it out")
         return np.exp(np.asarray(apply(variables, clips)))
 
     return classify

@@ -12,7 +12,6 @@ import json
 import logging
 import math
 import pathlib
-import shutil
 import time
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from flow.catalogue import DATABASES
+from flow.disk import kept
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.data import Dataset
@@ -182,7 +182,7 @@ class Chunk:
         )  # fmt: skip
         for older in _numbered(self.home):
             if int(older.name) < epochs_done:
-                shutil.rmtree(older)
+                kept.remove(older)
 
 
 def saved_states(
@@ -252,6 +252,7 @@ def _numbered(home):
 
 def _first(tree, folds):
     """The first folds' part of a tree, on the host where it is spread over devices."""
-    if jax.tree.leaves(tree)[0].shape[0] == folds:
+    leaf = jax.tree.leaves(tree)[0]
+    if leaf.shape[0] == folds and len(leaf.sharding.device_set) == 1:
         return tree
     return jax.tree.map(lambda leaf: leaf[:folds], jax.device_get(tree))

@@ -13,7 +13,6 @@ import math
 import os
 import pathlib
 import secrets
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
+from flow.disk import kept
 from flow.errors import InputError
 from mjfn_jax.data import Dataset
 from mjfn_jax.models.network import Network
@@ -53,8 +53,8 @@ def run(
     GPU, one for each eighth of a machine's cores. How many folds of a part are trained at a time
     is decided by the worker, for its own device.
 
-    A worker on a CPU computes with as many threads as a run without Ray, though it has a part
-    of the cores only: the number of threads decides the order of sums, hence the last bits.
+    A worker on a CPU computes with as many threads as the run says, though it has a part of the
+    cores only: the number of threads decides the order of sums, hence the last bits.
 
     Args:
       method, clips, held_out, recipe, save_every, pretrained: as for `sweep.run`.
@@ -109,7 +109,7 @@ def run(
         marker.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # states for the next call
             marker.parent.rmdir()
-    shutil.rmtree(marker.parent, ignore_errors=True)
+    kept.remove(marker.parent)
     return results
 
 
@@ -204,6 +204,8 @@ def _train_part(number, tasks, shared, queue):
             "machines of the cluster share"
         )
     jax.config.update("jax_compilation_cache_dir", cache)
+    if number_of_threads := tasks[0].identity.get("threads"):
+        os.environ["NPROC"] = str(number_of_threads)  # JAX has computed nothing here yet
     total = 0
 
     def on_epoch(done, loss):

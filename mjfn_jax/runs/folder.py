@@ -89,12 +89,16 @@ class Task:
 
 
 def claim(out: str | os.PathLike[str], run: Identity) -> None:
-    """Make `out` the folder of this run.
+    """Make `out` the folder of this run, without what a killed one has left half written.
 
     Raises:
       InputError: it belongs to another run; what differs is named.
     """
     path = pathlib.Path(out) / "identity.json"
+    kept.sweep(path.parent)
+    for home in ("folds", "failed"):
+        for hidden in (path.parent / home).glob(".*"):
+            shutil.rmtree(hidden, ignore_errors=True)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         kept.write(path, json.dumps(run, indent=1) + "\n")
@@ -127,11 +131,16 @@ def write(task: Task, result: FoldResult, variables: Any = None) -> None:
     folder = task.folder if result.failed_at is None else task.failure
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    (unfinished / _RECORD).write_text(text)
-    manifest.write(unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(unfinished, folder)
+    try:
+        unfinished.mkdir(parents=True)
+        (unfinished / _RECORD).write_text(text)
+        manifest.write(unfinished)
+        kept.remove(folder)
+        os.replace(unfinished, folder)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        error.filename = str(folder)
+        raise
 
 
 def read(task: Task, oracle: bool = False) -> FoldResult | None:
@@ -156,10 +165,7 @@ def read(task: Task, oracle: bool = False) -> FoldResult | None:
     if oracle and "guesses" not in record:
         return None
     try:
-        predictions = tuple(
-            Prediction(**{**p, "probabilities": p["probabilities"] and tuple(p["probabilities"])})
-            for p in record["predictions"]
-        )
+        predictions = tuple(Prediction.of(p) for p in record["predictions"])
         loss, accuracy = (np.array(record[name], np.float32) for name in ("loss", "accuracy"))
         guesses = np.array(record["guesses"], int) if "guesses" in record else None
         if loss.ndim != 1 or accuracy.shape != loss.shape:

@@ -1,5 +1,6 @@
 """What a result was computed on."""
 
+import os
 import pathlib
 import platform
 from typing import Any
@@ -21,3 +22,13 @@ def hardware() -> dict[str, Any]:
         "processor": model,
         "cores": cores(),
     }
+
+
+def threads() -> int | None:
+    """Threads that XLA computes with on a CPU, on which the last bits of sums depend; None on an
+    accelerator. XLA takes what the environment names as NPROC, or else one a core."""
+    if jax.default_backend() != "cpu":
+        return None
+    named = os.environ.get("NPROC", "")
+    number = int(named) if named.isdecimal() and int(named) else cores()
+    return max(number, jax.local_device_count())

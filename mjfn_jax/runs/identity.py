@@ -6,6 +6,7 @@ data        which clips, a digest of what a method is given of them, and how the
 protocol    how the clips are split
 versions    of the packages that change numbers
 device      what computes
+threads     with how many, on a CPU: the last bits of sums depend on it
 """
 
 import ast
@@ -24,6 +25,7 @@ import jax
 from flow.errors import InputError
 from mjfn_jax.data import Dataset
 from mjfn_jax.method import Method
+from mjfn_jax.runs.hardware import threads
 from mjfn_jax.train import Recipe, check_trial
 
 Identity = dict[str, Any]
@@ -80,6 +82,7 @@ def identity(
             "protocol": protocol,
             "versions": {name: importlib.metadata.version(name) for name in method.packages},
             "device": jax.devices()[0].device_kind if "jax" in method.packages else "cpu",
+            "threads": threads() if "jax" in method.packages else None,
         }
     )
 
@@ -125,8 +128,8 @@ def of_fold(run: Identity) -> Identity:
 
 
 def of_row(run: Identity) -> Identity:
-    """What the runs have in common that differ in seed and folds only."""
-    fold = of_fold(run)
+    """What the runs have in common that differ in seed, folds and number of threads only."""
+    fold = {key: value for key, value in of_fold(run).items() if key != "threads"}
     if fold["recipe"] is None:
         return fold
     return {**fold, "recipe": {k: v for k, v in fold["recipe"].items() if k != "seed"}}
@@ -166,7 +169,10 @@ def check_same(here: Identity, there: Any, where: str, cure: str) -> None:
     Raises:
       InputError: they differ; what differs is named.
     """
-    if differing := differences(here, there if isinstance(there, dict) else {}):
+    there = there if isinstance(there, dict) else {}
+    if differing := differences(here, there):
+        if differing == differences(here.get("threads"), there.get("threads"), "threads"):
+            cure = f"give NPROC={there.get('threads')} before the same command, or {cure}"
         raise InputError(f"{where} belongs to another run: {'; '.join(differing)}; {cure}")
 
 

@@ -106,10 +106,7 @@ def read_predictions(out: str | os.PathLike[str]) -> tuple[str, list[Prediction]
     path = pathlib.Path(out) / "results.json"
     try:
         found = json.loads(path.read_bytes())
-        predictions = [
-            Prediction(**{**p, "probabilities": p["probabilities"] and tuple(p["probabilities"])})
-            for p in found["predictions"]
-        ]
+        predictions = [Prediction.of(p) for p in found["predictions"]]
         return found["identity"]["method"]["title"], predictions
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(

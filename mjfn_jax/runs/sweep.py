@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -14,6 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
+from flow.disk import kept
 from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.data import Dataset
@@ -39,7 +39,7 @@ def run(
 ) -> list[FoldResult]:
     """:func:`run_together` by the only one who works in `states`, which is gone at the end."""
     results = run_together(method, clips, tasks, held_out, recipe, states, **options)
-    shutil.rmtree(states, ignore_errors=True)
+    kept.remove(states)
     return results
 
 
@@ -113,7 +113,7 @@ def run_together(
                 result = dataclasses.replace(result, predictions=())
             folder.write(task, result, jax.tree.map(lambda leaf, k=k: leaf[k], variables))
             results[left[name]] = result
-        shutil.rmtree(together.home, ignore_errors=True)
+        kept.remove(together.home)
     return [results[number] for number in range(len(tasks))]
 
 

@@ -14,13 +14,13 @@ import collections
 import dataclasses
 import io
 import os
-import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flow.catalogue import DATABASES
 from flow.clips import CLASSES
-from flow.disk import given
+from flow.disk import given, kept
 from flow.errors import InputError
 
 _LABELS = {str(label): label for label in range(len(CLASSES))}
@@ -48,6 +48,12 @@ class Prediction:
     def key(self) -> tuple[str, str, str]:
         """What identifies the clip: database, subject, name."""
         return self.database, self.subject, self.clip
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Prediction":
+        """A prediction that `dataclasses.asdict` and JSON made a record of."""
+        probabilities = record["probabilities"]
+        return cls(**{**record, "probabilities": probabilities and tuple(probabilities)})
 
 
 def write_log(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
@@ -80,10 +86,7 @@ def write_log(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -
             opening[1] = _encoded(subject, whole=True)
         lines.append(" ".join(opening))
         lines += [f"{_encoded(clip)} {labels}" for clip, labels in clips.items()]
-    path = pathlib.Path(path)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
-    unfinished.replace(path)
+    kept.write(path, "".join(line + "\n" for line in lines))
 
 
 def read_log(path: str | os.PathLike[str]) -> list[Prediction]:

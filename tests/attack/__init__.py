@@ -28,11 +28,15 @@ class Attack(NamedTuple):
 
 
 ATTACKS = {
+    "kills": Attack("Commands that are killed", full=60, small=1),
+    "damage": Attack("Damaged and swapped files", full=400, small=14),
     "parsers": Attack("Files that a user gives", full=2000, small=20),
     "names": Attack("Names that are paths, and links", full=300, small=30),
+    "disks": Attack("Disks, rights, two writers, a clock", full=52, small=1),
+    "values": Attack("Values that cannot be", full=99, small=10),
+    "conditions": Attack("Other conditions", full=15, small=2),
     "leaks": Attack("Leaks between training and test", full=500, small=50),
     "network": Attack("No connection in any command", full=24, small=2),
     "faces": Attack("A search for faces", full=23, small=1),
-    "disks": Attack("Disks, rights, two writers, a clock", full=61, small=1),
 }
 """By the module's name."""
