@@ -1,6 +1,7 @@
 """`experiments/table3.py`: rows of networks and of features, compared under one protocol."""
 
 import dataclasses
+import errno
 import json
 import shutil
 
@@ -336,6 +337,19 @@ def test_a_row_that_fails_unforeseen_leaves_the_others_and_its_traceback(
     assert "in fit_folds" in caplog.text
     table = json.loads((tmp_path / "table3.json").read_text())
     assert (list(table["methods"]), list(table["failed"])) == (["MJFN"], ["LBP-TOP"])
+
+
+def test_a_full_disk_in_one_row_is_one_line_and_no_other_row_is_tried(
+    data_dir, tmp_path, monkeypatch, caplog
+):
+    def fit_folds(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "a file")
+
+    monkeypatch.setattr(svm, "fit_folds", fit_folds)
+    with pytest.raises(SystemExit) as caught:
+        run(data_dir, tmp_path, "--methods", "lbp-top", "mjfn", "--seeds", "3")
+    assert "a file: the disk is full" in str(caught.value) and caught.value.code == 4
+    assert "Traceback" not in caplog.text and not (tmp_path / "mjfn").exists()
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones(data_dir, tmp_path, capsys):

@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from flow.disk import kept
-from flow.errors import InputError, TrainingError
+from flow.errors import FullDiskError, InputError, TrainingError
 from mjfn_jax import methods, pretrained
 from mjfn_jax.commands.console import progress_bar, writing
 from mjfn_jax.commands.flags import Data, Sharing
@@ -171,6 +171,8 @@ def _noted(failed: dict[str, str], title: str) -> Iterator[None]:
     """Note why a row failed, and leave the others."""
     try:
         yield
+    except (FullDiskError, OSError):  # the next row could not be written either
+        raise
     except InputError as error:
         failed[title] = str(error)
         logging.info("%s failed: %s", title, error)
