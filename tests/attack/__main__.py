@@ -12,7 +12,6 @@ from typing import Literal
 
 import tqdm
 import tyro
-
 from attack import ATTACKS
 from attack.trial import CannotTry, Trial
 

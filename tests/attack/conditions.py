@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-
 from attack import runs
 from attack.trial import Trial, outcome
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from unittest import mock
 
 import numpy as np
-from scripts import write_shards
-
 from attack import runs
 from attack.trial import Trial, outcome
+from scripts import write_shards
+
 from flow import shards
 from flow.disk import kept
 from mjfn_jax import train

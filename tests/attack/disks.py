@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from attack import commands
 from attack.trial import CannotTry, Trial
+
 from flow.errors import InputError
 from flow.shards import open_shards
 

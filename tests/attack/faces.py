@@ -15,9 +15,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
-
 from attack import commands
 from attack.trial import Trial
+
 from flow.faces.frames import cut
 
 _LIKE = 0.8

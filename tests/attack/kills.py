@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from array_record.python import array_record_module
+from attack.trial import Trial
 from scripts import write_shards
 from trees import write_all
 
-from attack.trial import Trial
+from flow import shards
 from flow.disk import manifest
 
 
@@ -169,12 +169,20 @@ def _content(out: pathlib.Path) -> dict[str, str]:
             found[f"{name} parameters"] = _parameters(path.parent)
         elif path.name == "predictions.log":
             found[name] = _digest(path.read_bytes())
-        elif "array_record" in path.name:  # whose own bytes are not always the same
-            reader = array_record_module.ArrayRecordReader(str(path))
-            found[name] = _digest(b"".join(reader.read_all()))
+        elif "array_record" in path.name:
+            found[name] = _records(path)
         elif path.name == "results.json":
             found[name] = _digest(json.dumps(json.loads(path.read_bytes())["predictions"]).encode())
     return found
+
+
+def _records(shard: pathlib.Path) -> str:
+    """Of a data set, as read: a record's own bytes have its features in any order."""
+    _, database, name, data_dir = shard.parents[:4]
+    data_set = shards.Frames if name.name == "frames" else shards.FlowImages
+    opened = shards.open_shards(database.name, data_dir, data_set)
+    parts = [(key, record[key]) for record in opened for key in sorted(record)]
+    return _digest(b"".join(key.encode() + np.asarray(value).tobytes() for key, value in parts))
 
 
 def _parameters(folder: pathlib.Path) -> str:

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 
 import numpy as np
+from attack.trial import Trial, outcome
 from trees import write_casme2, write_smic
 
-from attack.trial import Trial, outcome
 from flow.databases import read
 from flow.databases.contents import looked_at
 from flow.databases.reading import Reading

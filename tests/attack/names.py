@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from attack.trial import Trial, outcome
 from trees import write_casme2, write_frames, write_smic
 
-from attack.trial import Trial, outcome
 from flow.build import build
 from flow.databases import read
 from flow.databases.check import Check

@@ -22,11 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 import safetensors.numpy
+from attack.trial import Trial, outcome
 from scripts import write_shards
 from tiny import Tiny, three_databases
 from trees import write_casme2, write_smic
 
-from attack.trial import Trial, outcome
 from flow import footage, shards
 from flow.build import build
 from flow.databases import annotated, workbooks

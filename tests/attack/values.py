@@ -15,10 +15,10 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-import mjfn_jax
 from attack import runs
 from attack.trial import Trial, outcome
+
+import mjfn_jax
 from mjfn_jax import pretrained, train
 from mjfn_jax.data import Dataset
 from mjfn_jax.drawn import weights
