@@ -50,6 +50,7 @@ def test_the_log_of_a_run_says_when_it_began_how_it_ended_and_goes_on(tmp_path):
 END = """
 import signal, os, sys
 from flow.errors import *
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background has none
 with one_line():
     print("ready", flush=True)
     exec(sys.argv[1])

@@ -28,12 +28,12 @@ class Check:
     source: pathlib.Path
     """Folder below which the owners' folders stand."""
 
+    json: pathlib.Path | None = None
+    """File for every kept clip, repair, drop and problem."""
+
     follow_links: bool = False
     """Follow links that lead out of the source, as a git-annex has. If not, what they lead to is
     left out, with a note."""
-
-    json: pathlib.Path | None = None
-    """File for every kept clip, repair, drop and problem."""
 
     def run(self) -> int:
         """Print the report; 0 where the counts equal the published ones, else 1.

@@ -13,7 +13,6 @@ import tqdm
 
 from flow.disk import lock
 from flow.errors import InputError, Terminated, TrainingError, one_line
-from mjfn_jax.runs.results import versions
 
 OnEpoch = Callable[[int, float | None], None]
 """See `mjfn_jax.runs.chunk.OnEpoch`."""
@@ -50,6 +49,8 @@ def writing(out: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _logged(file: logging.Handler) -> Iterator[None]:
+    from mjfn_jax.runs.results import versions  # JAX, which not every command needs
+
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     file.handleError = lambda record: None  # a full disk ends the run by itself
 
