@@ -59,7 +59,8 @@ class Attempts:
                 if not trial.held:
                     print(f"  NOT HELD  {trial.kind}: {trial.said}", flush=True)
         if self.out is not None:
-            self.out.write_text(HEAD + report(found, seconds))
+            part = "" if self.share == 1 else f"This run was {self.share:g} of the whole.\n\n"
+            self.out.write_text(HEAD + part + report(found, seconds))
         return int(not all(trial.held for trials in found.values() for trial in trials))
 
 
