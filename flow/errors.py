@@ -59,7 +59,11 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which a batch system sends before it kills."""
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that there is no room left."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or isinstance(error, FullDiskError)
+
 
 _CURES = {
     errno.ENOSPC: "the disk is full: free some space, then give the same command again",
@@ -100,7 +104,7 @@ def one_line() -> Iterator[None]:
         except OSError as error:
             if error.errno not in _CURES:
                 raise
-            status = FullDiskError.status if error.errno in _FULL else InputError.status
+            status = FullDiskError.status if is_full(error) else InputError.status
             _end(f"error: {error.filename or 'writing'}: {_CURES[error.errno]}", status)
         except KeyboardInterrupt as error:
             status = 143 if isinstance(error, Terminated) else 130

@@ -323,16 +323,17 @@ def test_a_seed_that_fails_is_named_and_the_others_make_the_row(data_dir, tmp_pa
     assert list(table["failed"]) == ["MJFN, seed 4"]
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, OSError])
 def test_a_row_that_fails_unforeseen_leaves_the_others_and_its_traceback(
-    data_dir, tmp_path, monkeypatch, caplog
+    data_dir, tmp_path, monkeypatch, caplog, kind
 ):
     def fit_folds(*arguments):
-        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nand more")
+        raise kind("RESOURCE_EXHAUSTED: out of memory\nand more")
 
     monkeypatch.setattr(svm, "fit_folds", fit_folds)
     with pytest.raises(SystemExit) as caught:
         run(data_dir, tmp_path, "--methods", "lbp-top", "mjfn", "--seeds", "3")
-    assert "LBP-TOP: RuntimeError: RESOURCE_EXHAUSTED: out of memory" in str(caught.value)
+    assert f"LBP-TOP: {kind.__name__}: RESOURCE_EXHAUSTED: out of memory" in str(caught.value)
     assert "and more" not in str(caught.value)
     assert "in fit_folds" in caplog.text
     table = json.loads((tmp_path / "table3.json").read_text())

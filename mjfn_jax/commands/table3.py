@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from flow.disk import kept
-from flow.errors import FullDiskError, InputError, TrainingError
+from flow.errors import InputError, TrainingError, is_full
 from mjfn_jax import methods, pretrained
 from mjfn_jax.commands.console import progress_bar, writing
 from mjfn_jax.commands.flags import Data, Sharing
@@ -171,12 +171,13 @@ def _noted(failed: dict[str, str], title: str) -> Iterator[None]:
     """Note why a row failed, and leave the others."""
     try:
         yield
-    except (FullDiskError, OSError):  # the next row could not be written either
-        raise
-    except InputError as error:
-        failed[title] = str(error)
-        logging.info("%s failed: %s", title, error)
     except Exception as error:  # such as memory that is too small for one network
+        if is_full(error):  # the next row could not be written either
+            raise
+        if isinstance(error, InputError):
+            failed[title] = str(error)
+            logging.info("%s failed: %s", title, error)
+            return
         said = str(error).split("\n")[0]
         failed[title] = f"{type(error).__name__}: {said}"
         logging.exception("%s failed", title)
