@@ -346,8 +346,10 @@ def open_shards(
             split = builder.info.splits[SPLIT]
             for file, length in zip(split.filepaths, split.shard_lengths, strict=True):
                 reader = array_record_module.ArrayRecordReader(os.fspath(file))
-                if reader.num_records() != length:
-                    raise ValueError(f"{file}: {reader.num_records()} records, not {length}")
+                there = reader.num_records()
+                reader.close()
+                if there != length:
+                    raise ValueError(f"{file}: {there} records, not {length}")
             sources[database] = builder.as_data_source(split=SPLIT)
         except Exception as error:  # TFDS's own for what was written by something else
             raise InputError(

@@ -17,9 +17,6 @@ from flow.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-MAX_BYTES = 256_000_000
-"""Size above which a frame is not compared; `flow.faces.frames` does not read it either."""
-
 _CURE = "copy the clip again"
 
 
@@ -104,9 +101,8 @@ def _digests(clip: Clip) -> set[bytes]:
     for number in (clip.onset, clip.offset if clip.apex is None else clip.apex):
         if number in clip.frames:
             try:
-                found.add(
-                    hashlib.sha256(given.read(clip.frames[number], MAX_BYTES, _CURE)).digest()
-                )
+                content = given.read(clip.frames[number], given.MOST_FRAME, _CURE)
+                found.add(hashlib.sha256(content).digest())
             except (InputError, OSError):  # said by whoever needs it
                 continue
     return found

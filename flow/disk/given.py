@@ -12,6 +12,9 @@ from flow.errors import InputError
 MOST_JSON = 2**28
 """Bytes of a JSON file."""
 
+MOST_FRAME = 256_000_000
+"""Bytes of a frame: a BMP of 36 million pixels has 144 MB."""
+
 MEMBERS = 10_000
 """Files that an archive may hold."""
 

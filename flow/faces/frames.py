@@ -20,9 +20,6 @@ MAX_PIXELS, MAX_SIDE = 36_000_000, 16_384
 """Larger images are refused before they are decoded: a small file can unpack to gigabytes. A frame
 of an 8K camera has 7680x4320 pixels."""
 
-MAX_BYTES = 256_000_000
-"""Size above which a file is not read: a BMP of `MAX_PIXELS` has 144 MB."""
-
 _CURE = "copy it again from the owners' archive"
 
 
@@ -30,11 +27,11 @@ def read_content(path: pathlib.Path) -> bytes:
     """A frame's file as it is, for a digest.
 
     Raises:
-      InputError: the file is missing, larger than `MAX_BYTES` or no file but a pipe or a device;
-        the message names it.
+      InputError: the file is missing, larger than `given.MOST_FRAME` or no file but a pipe or a
+        device; the message names it.
     """
     try:
-        return given.read(path, MAX_BYTES, _CURE)
+        return given.read(path, given.MOST_FRAME, _CURE)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image: {_CURE}") from None
 
