@@ -1,6 +1,9 @@
 """The real commands on a small tree of databases, as a user types them."""
 
+import contextlib
 import dataclasses
+import hashlib
+import json
 import os
 import pathlib
 import signal
@@ -10,6 +13,9 @@ import sys
 import cv2
 import numpy as np
 import trees
+
+from flow import shards
+from flow.disk import manifest
 
 _SIDE = 48
 
@@ -107,22 +113,24 @@ class Ended:
 def start(
     flags: list[str],
     before: tuple[str, ...] = (),
+    module: str = "mjfn_jax",
     environment: dict[str, str] | None = None,
     cwd: pathlib.Path | None = None,
 ) -> subprocess.Popen:
     """A command, in a process group of its own; `before` stands before it on the line."""
     return subprocess.Popen(
-        [*before, sys.executable, "-m", "mjfn_jax", *flags],
+        [*before, sys.executable, "-m", module, *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+        env={**os.environ, "PYTHONPATH": _PATH, **(environment or {})},
         start_new_session=True,
     )
 
 
-ROOT = pathlib.Path(__file__).parents[2]
+_ROOT = pathlib.Path(__file__).parents[2]
+_PATH = os.pathsep.join((str(_ROOT), str(_ROOT / "tests")))
 
 
 def finish(process: subprocess.Popen) -> Ended:
@@ -138,11 +146,67 @@ def run(flags: list[str], before: tuple[str, ...] = (), **options) -> Ended:
 
 def kill(process: subprocess.Popen) -> None:
     """SIGKILL of all that it started."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def left_over(folder: pathlib.Path) -> list[str]:
-    """Temporary files below a folder."""
-    words = (".unfinished", ".building", ".orbax-checkpoint-tmp", ".lock.holder", "incomplete.")
-    return [str(p) for p in folder.rglob("*") if any(word in p.name for word in words)]
+    """What is half written or temporary below a folder."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if _is_half(path)]
+
+
+def _is_half(path: pathlib.Path) -> bool:
+    name = path.name
+    return (
+        any(part in name for part in (".unfinished", ".removed", ".part", "orbax-checkpoint-tmp"))
+        or name in (".building", ".lock.holder", ".cluster")
+        or (name == "state" and not (path.parent / manifest.NAME).exists())
+        or (path.is_dir() and not any(path.iterdir()))
+    )
+
+
+def content(out: pathlib.Path) -> dict[str, str]:
+    """What has to be the same: predictions, losses and parameters, and each record of data sets."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.name == "fold.json":
+            record = json.loads(path.read_bytes())
+            record.pop("seconds")
+            found[name] = _digest(json.dumps(record).encode())
+            found[f"{name} parameters"] = _parameters(path.parent)
+        elif path.name == "predictions.log":
+            found[name] = _digest(path.read_bytes())
+        elif "array_record" in path.name:
+            found[name] = _records(path)
+        elif path.name == "model":
+            found[f"{name} parameters"] = _parameters(path)
+        elif path.name == "check.json":
+            found[name] = _digest(json.dumps(json.loads(path.read_bytes())["clips"]).encode())
+        elif path.name == "results.json":
+            found[name] = _digest(json.dumps(json.loads(path.read_bytes())["predictions"]).encode())
+    return found
+
+
+def _records(shard: pathlib.Path) -> str:
+    """Of a data set, as read: a record's own bytes have its features in any order."""
+    _, database, name, data_dir = shard.parents[:4]
+    data_set = shards.Frames if name.name == "frames" else shards.FlowImages
+    opened = shards.open_shards(database.name, data_dir, data_set)
+    parts = [(key, record[key]) for record in opened for key in sorted(record)]
+    return _digest(b"".join(key.encode() + np.asarray(value).tobytes() for key, value in parts))
+
+
+def _parameters(folder: pathlib.Path) -> str:
+    if not (folder / "_CHECKPOINT_METADATA").exists() and not list(folder.glob("*/_METADATA")):
+        return ""  # of a method without a network
+    import jax
+    from orbax.checkpoint import v1 as ocp
+
+    leaves = jax.tree.leaves(ocp.load(folder))
+    return _digest(b"".join(np.asarray(leaf).tobytes() for leaf in leaves))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

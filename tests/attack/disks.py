@@ -5,7 +5,6 @@ After each the same command must finish, with the result of a command that nothi
 
 import contextlib
 import itertools
-import json
 import os
 import subprocess
 import time
@@ -13,12 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from attack import commands
 from attack.trial import CannotTry, Trial
 
 from flow.errors import InputError
-from flow.shards import open_shards
 
 _VERBS = (
     "check",
@@ -75,7 +72,7 @@ def _of_verb(name, folder, sound, source) -> Iterator[Trial]:
     def continued(kind, first):
         second = commands.run(flags)
         same = second.status == _DONE.get(name, 0) and _result(name, place) == expected
-        left = commands.left_over(disk)
+        left = commands.left_over(_left_by(name, place))
         said = first.line if first.refused else first.err[-300:]
         if not same or left:
             said = f"then: {second.line if second.status else 'another result'}; left: {left}"
@@ -157,39 +154,22 @@ def _of_writers(folder: Path, sound: commands.Place) -> Iterator[Trial]:
         yield Trial(f"mjfn {name}: files of tomorrow", held, ended.line if not held else "")
 
 
+def _left_by(name: str, place: commands.Place) -> Path:
+    """The folder in which a verb leaves what it makes."""
+    where = {"check": ".", "loso": "ststnet", "loso, no network": "drawn", "report": "."}
+    where |= {"learning_curve": "curve", "train": "model"}
+    return place.data if name == "build" else place.out / where.get(name, name)
+
+
 def _result(name: str, place: commands.Place) -> Any:
     """What a command left, without times and places; None where it is not there."""
-    where = {"loso": "ststnet", "loso, no network": "drawn", "learning_curve": "curve"}
+    if name == "report":
+        page = place.out / "report.html"
+        return page.stat().st_size > 1000 if page.exists() else None
     try:
-        if name == "build":
-            # The order of the fields in a shard's bytes is another each time.
-            return [
-                {key: np.asarray(value).tolist() for key, value in record.items()}
-                for database in ("smic", "casme2", "samm")
-                for record in open_shards(database, place.data)
-            ]
-        if name == "check":
-            found = json.loads((place.out / "check.json").read_bytes())
-            return found["clips"]
-        if name == "report":
-            return (place.out / "report.html").stat().st_size > 1000
-        if name == "train":
-            folder = place.out / "model" / "model"
-            return sorted(path.relative_to(folder).name for path in folder.rglob("*.json"))
-        found = json.loads((place.out / where.get(name, name) / "results.json").read_bytes())
-        return _without(found, ("seconds", "hardware", "ms", "milliseconds"))
-    except (OSError, InputError):
+        return commands.content(_left_by(name, place)) or None
+    except InputError:
         return None
-
-
-def _without(tree: Any, names: tuple[str, ...]) -> Any:
-    if isinstance(tree, dict):
-        return {
-            key: _without(value, names)
-            for key, value in tree.items()
-            if not any(name in key for name in names)
-        }
-    return [_without(value, names) for value in tree] if isinstance(tree, list) else tree
 
 
 @contextlib.contextmanager
