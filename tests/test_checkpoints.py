@@ -2,9 +2,9 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
-import types
 
 import jax
 import jax.numpy as jnp
@@ -238,10 +238,24 @@ def test_the_packages_keep_apart(modules, unwanted):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_checkpoint_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10))
-    monkeypatch.setattr(checkpoints.ocp, "save", None)
-    with pytest.raises(OSError, match="No space") as caught:
-        checkpoints.save(tmp_path / "a", tree(), CONFIG)
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a"))
+WRITES = """
+import sys
+import numpy as np
+from mjfn_jax.runs import checkpoints
+try:
+    checkpoints.save(sys.argv[1], {str(n): np.full(3000, n) for n in range(30)}, {})
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path):
+    limit = ["prlimit", "--fsize=4096"]
+    if shutil.which(limit[0]) is None:
+        pytest.skip("prlimit is needed")
+    command = [*limit, sys.executable, "-c", WRITES, str(tmp_path / "a")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = os.strerror(errno.EFBIG)
+    assert done.stdout == f"[Errno {errno.EFBIG}] {said}: '{tmp_path / 'a'}'\n"
+    assert done.stderr == ""
     assert not list(tmp_path.iterdir())

@@ -98,13 +98,20 @@ def test_other_frames_settings_boxes_or_landmarks_are_computed_anew(
         extract(LbpTop(), [clip], cache)
 
 
-def test_a_kept_feature_that_is_cut_off_is_computed_anew(clips, tmp_path):
-    (first,) = extract(LbpTop(), clips[:1], tmp_path / "cache")
-    (kept,) = (tmp_path / "cache").iterdir()
-    for size in (0, 40, 500):
-        kept.write_bytes(kept.read_bytes()[:size])
-        (again,) = extract(LbpTop(), clips[:1], tmp_path / "cache")
+def test_a_kept_feature_that_is_damaged_or_anothers_is_computed_anew(clips, tmp_path):
+    cache = tmp_path / "cache"
+    (first,) = extract(LbpTop(), clips[:1], cache)
+    (kept,) = cache.iterdir()
+    whole = kept.read_bytes()
+    extract(LbpTop(), clips[1:2], cache)
+    (other,) = set(cache.iterdir()) - {kept}
+    half = len(whole) // 2
+    flipped = whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]
+    for content in (b"", whole[:40], whole[:500], flipped, other.read_bytes()):
+        kept.write_bytes(content)
+        (again,) = extract(LbpTop(), clips[:1], cache)
         assert (again == first).all()
+        assert kept.read_bytes() != content
 
 
 def test_a_box_cuts_all_frames_of_a_clip_that_is_not_cropped(clips, tmp_path):

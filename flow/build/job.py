@@ -85,7 +85,7 @@ class Job:
     def save(self, record: dict[str, Any]) -> None:
         """Put the record down, whole or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept.save(self.path, **record)
+        kept.save(self.path, **record, name=self.path.stem)
 
     def is_done(self, arrays: Mapping[str, Any]) -> bool:
         """Whether the record was put down and is whole; what is left of another is removed.
@@ -98,29 +98,22 @@ class Job:
             return False
         try:
             record = self.record()
-            said = self.annotation(record.get("apex", 0), self.box)
-            alike = (
-                record.keys() == {*said, *arrays}
-                and all(record[name] == said[name] for name in said if name != "box")
-                and all(
-                    (record[name].shape, record[name].dtype) == (each.shape, each.np_dtype)
-                    for name, each in arrays.items()
-                )
-            )
-        except (ValueError, InputError, AttributeError) as error:
-            alike, why = False, str(error)
-        else:
-            why = "of another clip"
-        if not alike:
-            logger.warning("%s: damaged (%s), made again", self.path, why)
+            for name, each in arrays.items():
+                if (record[name].shape, record[name].dtype) != (each.shape, each.np_dtype):
+                    raise ValueError(f"{name} has another shape or type")
+        except (ValueError, InputError, AttributeError, KeyError) as error:
+            logger.warning("%s: damaged (%s), made again", self.path, error)
             self.path.unlink()
-        return alike
+            return False
+        return True
 
     def record(self) -> dict[str, Any]:
         """The record that was put down.
 
         Raises:
-          ValueError: it is damaged.
+          ValueError: it is damaged, or another's in its place.
         """
         read = kept.load(self.path, MAX_BYTES)
+        if read.pop("name", None) != self.path.stem:
+            raise ValueError("another record in its place")
         return {name: value if value.ndim else value.item() for name, value in read.items()}

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -27,6 +26,9 @@ from flow.progress import OnProgress
 
 Key = tuple[str, str, str]
 """A clip's database, subject and name."""
+
+MAX_BYTES = 2**26
+"""Size above which a kept feature is none."""
 
 VERSION = 1
 """Part of what names a kept feature: raise it when one computes something else."""
@@ -79,16 +81,16 @@ def extract(
         contents = dict(footage.read_contents(clip))
         said = None if points is None else points.tolist()
         name = json.dumps([made_by, clip.cropped, said, footage.digest(clip, box, contents)])
-        path = cache / f"{hashlib.sha256(name.encode()).hexdigest()}.npy"
-        # Not there, or cut off when the disk was full.
-        with contextlib.suppress(FileNotFoundError, ValueError, EOFError):
-            return np.load(path)
+        path = cache / f"{hashlib.sha256(name.encode()).hexdigest()}.npz"
+        # Not there, damaged, which the archive's checksum tells, or another's: made again.
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+            record = kept.load(path, MAX_BYTES)
+            if record["name"] == path.stem:
+                return record["value"]
         faces = footage.read(clip, box, contents=contents)
         regions = _regions(clip, faces.box, points) if feature.takes_regions else None
         value = feature.of(faces, regions)
-        content = io.BytesIO()
-        np.save(content, value)
-        kept.write(path, content.getvalue())
+        kept.save(path, name=path.stem, value=value)
         return value
 
     on_progress(0, len(clips))

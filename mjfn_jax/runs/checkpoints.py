@@ -5,13 +5,13 @@ before it is read. Stock Orbax reads the folders too: `orbax.checkpoint.v1.load(
 """
 
 import contextlib
-import errno
 import functools
 import logging
 import os
 import pathlib
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +24,6 @@ from flow.disk import kept, manifest
 from flow.errors import InputError
 from mjfn_jax import models, train
 from mjfn_jax.inputs import checked, first_not_finite
-
-_BESIDE = 2**18
-"""Bytes that a checkpoint takes beside its arrays, at most."""
 
 _CURE = "delete this checkpoint's folder, and it is made again"
 
@@ -53,16 +50,9 @@ def save(
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     _discard(unfinished)
     tree = jax.tree.map(np.asarray, tree)
-    _check_space(folder, tree)
     try:
         with _quiet():
             ocp.save(unfinished, tree, custom_metadata=config)
-    except ValueError as error:  # how Orbax's storage reports what the system refused
-        _discard(unfinished)
-        if code := re.search(r"os_error_code='(\d+)'", str(error)):
-            raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder)) from None
-        raise
-    try:
         for name, text in (beside or {}).items():
             (unfinished / name).write_text(text)
         manifest.write(unfinished)
@@ -72,11 +62,17 @@ def save(
         _discard(unfinished)
         error.filename = str(folder)
         raise
+    except ValueError as error:  # how Orbax's storage reports what the system refused
+        _discard(unfinished)
+        if code := re.search(r"os_error_code='(\d+)'", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder)) from None
+        raise
 
 
 @contextlib.contextmanager
 def _quiet():
     """Orbax tells each step of a save, and prints the traceback of an error that it also raises."""
+    _ignore_late_threads()
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -86,13 +82,17 @@ def _quiet():
         logger.setLevel(level)
 
 
-def _check_space(folder: pathlib.Path, tree: Any) -> None:
-    """Look for room before Orbax writes: of a write that fails half way, its threads show
-    tracebacks that nobody can catch."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _BESIDE
-    if shutil.disk_usage(folder.parent).free < needed:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+@functools.cache
+def _ignore_late_threads():
+    """Of several writes, one may fail and close the loop of events before the others' threads
+    call it; Python shows a traceback for each, which says nothing about what happened."""
+    shown = sys.unraisablehook
+
+    def hook(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            shown(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _discard(unfinished):

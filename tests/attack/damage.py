@@ -14,10 +14,14 @@ from unittest import mock
 import numpy as np
 from attack import runs
 from attack.trial import Trial, outcome
-from scripts import write_shards
+from scripts import frames_of_noise, write_shards
 
 from flow import shards
+from flow.algorithms import TvL1
+from flow.build.job import Job
 from flow.disk import kept
+from flow.features.extraction import extract
+from flow.features.lbp_top import LbpTop
 from mjfn_jax import train
 from mjfn_jax.drawn import recogniser, weights
 from mjfn_jax.models.drawn import DrawnNet
@@ -53,7 +57,11 @@ def attack(count: int, seed: int, folder: pathlib.Path) -> Iterator[Trial]:
     random = np.random.default_rng(seed)
     logging.getLogger().setLevel(logging.WARNING)
     targets = [
-        target(folder) for target in (_finished, _failed, _state, _swapped, _shards, _model, _drawn)
+        target(folder)
+        for target in (
+            *(_finished, _failed, _state, _swapped, _model, _drawn),
+            *(_shards, _frames, _building, _features),
+        )
     ]
     for number in range(count):
         yield targets[number % len(targets)](random, folder / "trial")
@@ -181,24 +189,98 @@ def _swapped(folder):
 
 def _shards(folder):
     """A data set of flow images, or another database's in its place."""
-    data_dir = folder / "data"
-    write_shards(data_dir)
+    return _data_set(folder, shards.FlowImages)
+
+
+def _frames(folder):
+    """A data set of frames."""
+    return _data_set(folder, shards.Frames)
+
+
+def _data_set(folder, data_set):
+    data_dir, name = folder / "data", data_set.name.replace("_", " ")
+    if not data_dir.exists():
+        write_shards(data_dir, frames=True)
 
     def trial(random, out):
-        shutil.copytree(data_dir, out)
-        home = shards.folder("smic", out)
+        here, other = (shards.folder(which, data_dir, data_set) for which in ("smic", "casme2"))
+        home = shards.folder("smic", out, data_set)
         if random.integers(4):
+            shutil.copytree(here, home)
             path, way = _victim(random, home)
-            kind = f"a data set, a file {way}"
+            kind = f"a data set of {name}, a file {way}"
         else:
-            path, kind = home, "a data set, another database's in its place"
-            shutil.rmtree(home)
-            shutil.copytree(shards.folder("casme2", out), home)
+            shutil.copytree(other, home)
+            path, kind = home, f"a data set of {name}, another database's in its place"
         with outcome() as found:
-            shards.open_shards("smic", out)
+            shards.open_shards("smic", out, data_set)
         return found.trial(kind, _names(found.refused, path))
 
     return trial
+
+
+def _building(folder):
+    """A record of a build that was stopped, or another clip's in its place."""
+    clips = frames_of_noise(_made(folder / "noise")).clips
+    jobs = [Job.plan(clip, {}, folder / "trial", {}, TvL1()) for clip in clips]
+    arrays = shards.FlowImages.arrays
+
+    def record(job, random):
+        made = {
+            name: (random.normal(size=each.shape) * 50).astype(each.np_dtype)
+            for name, each in arrays.items()
+        }
+        return job.annotation(2, None) | made
+
+    def trial(random, out):
+        job, other = (jobs[n] for n in random.permutation(len(jobs))[:2])
+        before = record(job, random)
+        job.save(before)
+        if random.integers(4):
+            path, way = _victim(random, out)
+            kind = f"a record of a stopped build, a file {way}"
+        else:
+            other.save(record(other, random))
+            path, kind = other.path.replace(job.path), "a record of a stopped build, another clip's"
+        with outcome() as found, _said() as lines:
+            found.value = job.is_done(arrays)
+        held = not found.value and (
+            not lines or any(str(path) in line and "made again" in line for line in lines)
+        )
+        if found.value:  # a byte that means nothing
+            after = job.record()
+            held = all((before[name] == after[name]).all() for name in arrays)
+        return found.trial(kind, held)._replace(said=" ".join(lines))
+
+    return trial
+
+
+def _features(folder):
+    """A feature that an earlier call has kept, or another clip's in its place: computed anew."""
+    clips = frames_of_noise(_made(folder / "noise")).clips
+    whole = folder / "features"
+    wanted = extract(LbpTop(), clips, whole)
+
+    def trial(random, out):
+        shutil.copytree(whole, out)
+        if random.integers(4):
+            _, way = _victim(random, out)
+            kind = f"a kept feature, a file {way}"
+        else:
+            one, other = random.permutation(sorted(out.iterdir()))[:2]
+            shutil.copy(one, other)
+            kind = "a kept feature, another clip's"
+        with outcome() as found:
+            found.value = extract(LbpTop(), clips, out)
+        held = [a.tobytes() for a in found.value or ()] == [a.tobytes() for a in wanted]
+        return found.trial(kind, held)
+
+    return trial
+
+
+def _made(folder):
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _model(folder):

@@ -6,6 +6,7 @@ After each the same command must finish, with the result of a command that nothi
 import contextlib
 import itertools
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -118,29 +119,22 @@ def _of_writers(folder: Path, sound: commands.Place) -> Iterator[Trial]:
         if option == "data":
             place = commands.Place(sound.source, folder / f"two-{name}", sound.out)
         flags = place.verbs()[name]
-        one, other = commands.start(flags), commands.start(flags)
-        ends = [commands.finish(one), commands.finish(other)]
-        refused = [end for end in ends if end.refused and "in use by" in end.line]
-        done = [end for end in ends if end.status == 0]
-        # The second may also come so late that it finds all done.
-        held = (
-            len(done) + len(refused) == 2 and done and _result(name, place) == _result(name, sound)
-        )
-        said = refused[0].line if refused else "; ".join(end.line for end in ends if end.status)
-        yield Trial(f"mjfn {name}: two writers", bool(held), said)
+        where = place.data if option == "data" else Path(flags[-1].removeprefix("--out="))
+        one = _holder(flags, where)
+        os.killpg(one.pid, signal.SIGSTOP)
+        other = commands.run(flags)
+        os.killpg(one.pid, signal.SIGCONT)
+        ended = commands.finish(one)
+        refused = other.refused and "in use by" in other.line
+        held = refused and ended.status == 0 and _result(name, place) == _result(name, sound)
+        yield Trial(f"mjfn {name}: two writers", held, other.line if refused else other.err[-300:])
 
         place = commands.Place(sound.source, sound.data, folder / f"killed-{name}")
         if option == "data":
             place = commands.Place(sound.source, folder / f"killed-{name}", sound.out)
         flags = place.verbs()[name]
-        process = commands.start(flags)
         where = place.data if option == "data" else Path(flags[-1].removeprefix("--out="))
-        deadline = time.monotonic() + 120
-        while not list(where.rglob(".lock.holder")) and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        with contextlib.suppress(ProcessLookupError):
-            commands.kill(process)
+        commands.kill(_holder(flags, where))
         ended = commands.run(flags)
         held = ended.status == 0 and _result(name, place) == _result(name, sound)
         yield Trial(
@@ -152,6 +146,16 @@ def _of_writers(folder: Path, sound: commands.Place) -> Iterator[Trial]:
         ended = commands.run(flags)
         held = ended.status == 0 and _result(name, place) == _result(name, sound)
         yield Trial(f"mjfn {name}: files of tomorrow", held, ended.line if not held else "")
+
+
+def _holder(flags: list[str], where: Path) -> subprocess.Popen:
+    """A command that holds the lock of a folder, or has ended."""
+    process = commands.start(flags)
+    deadline = time.monotonic() + 120
+    while not list(where.rglob(".lock.holder")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
 
 
 def _left_by(name: str, place: commands.Place) -> Path:
