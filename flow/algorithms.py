@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from flow import light
 from flow.errors import InputError
-from flow.tvl1 import Parameters, describe_backend, follow, resolve_backend, tvl1
+from flow.tvl1 import Parameters, Stream, describe_backend, follow, resolve_backend, tvl1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +124,29 @@ class TvL1(Algorithm):
 
 
 @dataclasses.dataclass(frozen=True)
+class EvenTvL1(TvL1):
+    """TV-L1 on faces under even light, see `flow.light`: flicker and exposure are no motion."""
+
+    name = "tvl1-even"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return super().parameters | light.SETTINGS
+
+    @property
+    def following(self) -> dict[str, Any]:
+        return super().following | light.SETTINGS
+
+    def flows(self, onsets, apexes):
+        pairs = (np.stack([light.even(face) for face in faces]) for faces in (onsets, apexes))
+        return tvl1(*pairs, Parameters(), self.backend)
+
+    def follow(self, frames):
+        stream = Stream(light.even(frames[0]), self.preset, self.backend)
+        return (stream.flow(light.even(frame)) for frame in frames[1:])
+
+
+@dataclasses.dataclass(frozen=True)
 class Farneback(Algorithm):
     """Farnebäck, "Two-frame motion estimation based on polynomial expansion" (2003), by OpenCV
     with the settings of its own example."""
@@ -169,7 +193,9 @@ class Dis(Algorithm):
         return cv2.DISOpticalFlow_create(_DIS[self.preset]).calc(onset, apex, None)
 
 
-ALGORITHMS: dict[str, type[Algorithm]] = {kind.name: kind for kind in (TvL1, Farneback, Dis)}
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    kind.name: kind for kind in (TvL1, EvenTvL1, Farneback, Dis)
+}
 """The algorithms by the names that `--algorithm` takes."""
 
 

@@ -6,6 +6,7 @@
     python -m experiments.benchmarks train --quick
     python -m experiments.benchmarks table
     python -m experiments.benchmarks flow --quick
+    python -m experiments.benchmarks light
     python -m experiments.benchmarks points
     python -m experiments.benchmarks robustness --cache=DIR
     python -m experiments.benchmarks card --cache=DIR
@@ -29,6 +30,7 @@ import tyro
 from experiments.benchmarks.card import Card
 from experiments.benchmarks.flow import Flow
 from experiments.benchmarks.layers import Layers
+from experiments.benchmarks.light import Light
 from experiments.benchmarks.points import Points
 from experiments.benchmarks.robustness import Robustness
 from experiments.benchmarks.table import Table
@@ -111,6 +113,7 @@ def main() -> None:
         "table": Table,
         "train": Train,
         "flow": Flow,
+        "light": Light,
         "points": Points,
         "robustness": Robustness,
         "card": Card,

@@ -121,7 +121,7 @@ class Plan:
         return range(self.onset, self.offset + 1)
 
 
-def generator(seed: int, *address: str | int) -> np.random.Generator:
+def generator(seed: int, *address: str | int | float) -> np.random.Generator:
     """Random numbers that belong to an address, whatever was drawn for others before.
 
     Args:
