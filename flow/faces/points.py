@@ -1,4 +1,4 @@
-"""Five points of a face: the eyes, the tip of the nose, the corners of the mouth.
+"""The mesh of a face, and five points of it: eyes, tip of the nose, corners of the mouth.
 
 MediaPipe's face mesh of 468 points (Kartynnik et al., 2019, https://arxiv.org/abs/1907.06724)
 finds them, run by OpenCV; its file and licence stand beside this one. It needs no detector: a face
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
+
+from flow.clips import Box
 
 METHOD = "mediapipe 0.10.21 face_landmark, 3 passes"
 """What the points of a record depend on; to be changed with whatever changes them."""
@@ -48,15 +50,35 @@ def find_points(face: UInt8[np.ndarray, "H W *channels"]) -> Float32[np.ndarray,
       corner of the mouth on the left, that on the right; (0, 0) is the centre of the upper left
       pixel.
     """
-    if face.ndim == 2:
-        face = np.repeat(face[..., None], 3, axis=2)
-    height, width = face.shape[:2]
-    where = _Place((width - 1) / 2, (height - 1) / 2, _FIRST * max(height, width), 0.0)
+    mesh = find_mesh(face)
+    return None if mesh is None else points_of_mesh(mesh)
+
+
+def find_mesh(
+    image: UInt8[np.ndarray, "H W *channels"], box: Box | None = None
+) -> Float64[np.ndarray, "468 2"] | None:
+    """MediaPipe's 468 points of a face, by their numbers there, or None where no face is seen.
+
+    Args:
+      image: grey [H, W] or RGB [H, W, 3], 0 to 255.
+      box: where the face is, px; None: it fills the image.
+
+    Returns:
+      (x, y) px; (0, 0) is the centre of the upper left pixel.
+    """
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    left, top, width, height = box or (0, 0, *image.shape[1::-1])
+    middle = left + (width - 1) / 2, top + (height - 1) / 2
+    where = _Place(*middle, _FIRST * max(height, width), 0.0)
     for _ in range(_PASSES):
-        mesh, confidence = _look(face, where)
-        where = _around(mesh)
-    if not confidence >= CONFIDENCE:
-        return None
+        mesh, confidence = _look(image, where)
+        where = around_mesh(mesh)
+    return mesh if confidence >= CONFIDENCE else None
+
+
+def points_of_mesh(mesh: Float64[np.ndarray, "468 2"]) -> Float32[np.ndarray, "5 2"]:
+    """The five points of :func:`find_points`."""
     eyes = [mesh[list(eye)].mean(0) for eye in (_LEFT_EYE, _RIGHT_EYE)]
     return np.stack([*eyes, mesh[_NOSE], *mesh[list(_MOUTH)]]).astype(np.float32)
 
@@ -96,15 +118,18 @@ def _look(
     return points @ axes.T + corner, 0.5 + 0.5 * math.tanh(logit.item() / 2)
 
 
-def _around(mesh: Float64[np.ndarray, "468 2"]) -> _Place:
-    """The upright square of a face, with room around it."""
+def around_mesh(
+    mesh: Float64[np.ndarray, "468 2"], room: float = _ROOM
+) -> tuple[float, float, float, float]:
+    """The upright square of a face, with room around it: (x, y) of its middle, its side, px, and
+    the turn of its upper edge, radians, clockwise as the image is seen."""
     across, down = mesh[_RIGHT_CORNER] - mesh[_LEFT_CORNER]
     turn = np.arctan2(down, across)
     axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     upright = mesh @ axes
     low, high = upright.min(0), upright.max(0)
     x, y = axes @ (low + high) / 2
-    return _Place(x, y, _ROOM * (high - low).max(), turn)
+    return _Place(float(x), float(y), room * float((high - low).max()), float(turn))
 
 
 @functools.cache
