@@ -87,9 +87,9 @@ def stream(
         box leaves the frame.
     """
     if isinstance(source, Clip):
-        frames = _of_files(source.frames, source.onset, source.fps, contents)
-        return _faces(source, frames, box, source.cropped)
-    return _faces(source, _frames(source, fps), box, cropped)
+        found = _of_files(source.frames, source.onset, source.fps, contents)
+        return _faces(source, found, box, source.cropped)
+    return _faces(source, frames(source, fps), box, cropped)
 
 
 def read(
@@ -178,23 +178,25 @@ def digest(clip: Clip, box: Box | None, contents: Mapping[int, bytes] | None = N
     return sha.hexdigest()
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
     """A frame as it was recorded."""
 
     number: int
+    """As :attr:`Face.number`."""
     time: float
+    """As :attr:`Face.time`."""
     name: str
     """What messages call it."""
     image: UInt8[np.ndarray, "H W"]
 
 
 def _faces(
-    source: Source, frames: Iterator[_Frame], box: Box | None, cropped: bool
+    source: Source, found: Iterator[Frame], box: Box | None, cropped: bool
 ) -> Iterator[Face]:
     if cropped:
         box = None
     passed_over = 0
-    for frame in frames:
+    for frame in found:
         if not cropped and box is None:
             box = find_face(frame.image)
             if box is None and isinstance(source, Clip):
@@ -223,7 +225,16 @@ def _name(source: Source) -> str:
     return str(source)
 
 
-def _frames(source: str | os.PathLike | int, fps: int | float | None) -> Iterator[_Frame]:
+def frames(source: str | os.PathLike | int, fps: int | float | None = None) -> Iterator[Frame]:
+    """The frames of some footage, whole and grey, one at a time.
+
+    Args:
+      source: a folder of frames; a video file; the index of a camera.
+      fps: frames a second of a folder of frames.
+
+    Raises:
+      InputError: as :func:`stream`, but for faces.
+    """
     if isinstance(source, int):
         return _of_camera(source)
     path = pathlib.Path(source)
@@ -235,7 +246,7 @@ def _frames(source: str | os.PathLike | int, fps: int | float | None) -> Iterato
     return _of_video(path)
 
 
-def _of_folder(path: pathlib.Path, fps: int | float | None) -> Iterator[_Frame]:
+def _of_folder(path: pathlib.Path, fps: int | float | None) -> Iterator[Frame]:
     files = folders.frames(path)
     if not files:
         raise InputError(
@@ -252,13 +263,13 @@ def _of_files(
     first: int,
     fps: int | float,
     contents: Mapping[int, bytes] | None,
-) -> Iterator[_Frame]:
+) -> Iterator[Frame]:
     for number, path in files.items():
         image = read_grey(path, None if contents is None else contents[number])
-        yield _Frame(number, (number - first) / fps, str(path), image)
+        yield Frame(number, (number - first) / fps, str(path), image)
 
 
-def _of_video(path: pathlib.Path) -> Iterator[_Frame]:
+def _of_video(path: pathlib.Path) -> Iterator[Frame]:
     with open(path, "rb") as file:
         start = file.read(12)
     if re.fullmatch(rb"(?!RIFF|YUV4MPEG2)[\t\n\r -~]+", start):
@@ -282,7 +293,7 @@ def _of_video(path: pathlib.Path) -> Iterator[_Frame]:
         while (image := _next(capture)) is not None:
             moment = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             start = moment if number == 0 else start
-            yield _Frame(number, moment - start, f"{path}, frame {number}", image)
+            yield Frame(number, moment - start, f"{path}, frame {number}", image)
             number += 1
         if number == 0:
             raise InputError(f"{path}: no frame of it can be read: convert it or copy it again")
@@ -293,7 +304,7 @@ def _of_video(path: pathlib.Path) -> Iterator[_Frame]:
         capture.release()
 
 
-def _of_camera(index: int) -> Iterator[_Frame]:
+def _of_camera(index: int) -> Iterator[Frame]:
     capture = cv2.VideoCapture(index)
     try:
         if not capture.isOpened():
@@ -305,7 +316,7 @@ def _of_camera(index: int) -> Iterator[_Frame]:
         while (image := _next(capture)) is not None:
             moment = time.monotonic()  # not every driver stamps its frames
             start = moment if number == 0 else start
-            yield _Frame(number, moment - start, f"camera {index}, frame {number}", image)
+            yield Frame(number, moment - start, f"camera {index}, frame {number}", image)
             number += 1
     finally:
         capture.release()

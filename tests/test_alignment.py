@@ -44,7 +44,7 @@ def seen(image, random):
 
 def errors(place, wanted, mesh):
     """Of the points of the face, px of the face."""
-    apart = mesh @ (place - wanted)[:, :2].T + (place - wanted)[:, 2]
+    apart = mesh[:, :2] @ (place - wanted)[:, :2].T + (place - wanted)[:, 2]
     return np.linalg.norm(apart @ np.linalg.inv(wanted[:, :2]).T, axis=1)
 
 
@@ -111,11 +111,11 @@ def test_a_new_reference_may_keep_the_old_ones_place(still, mesh):
 def test_the_place_of_a_mesh_is_upright_with_the_eyes_level(mesh):
     turn = np.radians(12)
     axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    turned = mesh @ axes.T
+    turned = np.column_stack([mesh[:, :2] @ axes.T, mesh[:, 2]])
     place = place_of_mesh(turned)
-    corners = (turned[[33, 263]] - place[:, 2]) @ np.linalg.inv(place[:, :2]).T
+    corners = (turned[[33, 263], :2] - place[:, 2]) @ np.linalg.inv(place[:, :2]).T
     assert corners[0, 1] == pytest.approx(corners[1, 1], abs=0.01)
-    on_face = (turned - place[:, 2]) @ np.linalg.inv(place[:, :2]).T
+    on_face = (turned[:, :2] - place[:, 2]) @ np.linalg.inv(place[:, :2]).T
     assert on_face.min() > 10
     assert on_face.max() < 214
 
@@ -128,5 +128,9 @@ def test_a_face_without_corners_is_refused(mesh):
 def test_the_mesh_of_a_whole_frame_is_that_of_its_cut_out_face(still, mesh):
     left, top, width, height = detector.find_face(still)
     part = find_mesh(still[top : top + height, left : left + width])
-    part += left, top
+    part[:, :2] += left, top
     assert np.linalg.norm(points_of_mesh(part) - points_of_mesh(mesh), axis=1).max() < 1.5
+
+
+def test_the_nose_of_a_mesh_is_nearer_than_its_outline(mesh):
+    assert mesh[1, 2] < mesh[[33, 263], 2].min() < mesh[[234, 454], 2].min()

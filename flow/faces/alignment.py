@@ -76,13 +76,14 @@ class Aligner:
     def __init__(
         self,
         frame: UInt8[np.ndarray, "H W"],
-        mesh: Float64[np.ndarray, "468 2"],
+        mesh: Float64[np.ndarray, "468 3"],
         place: Float64[np.ndarray, "2 3"] | None = None,
     ):
         self.place = place_of_mesh(mesh) if place is None else place
         self._step = math.sqrt(abs(np.linalg.det(self.place[:, :2])))
         self.face = sample(frame, self.place, self._step)
-        self.mesh = (mesh - self.place[:, 2]) @ np.linalg.inv(self.place[:, :2]).T
+        on_face = (mesh[:, :2] - self.place[:, 2]) @ np.linalg.inv(self.place[:, :2]).T
+        self.mesh = np.column_stack([on_face, mesh[:, 2] / self._step])
         """The mesh on the faces, px."""
         self._image = _for_corners(self.face)
         rests = _rests(self.mesh).astype(np.uint8)
@@ -135,7 +136,7 @@ class Aligner:
         return step, share, float(np.median(far))
 
 
-def place_of_mesh(mesh: Float64[np.ndarray, "468 2"]) -> Float64[np.ndarray, "2 3"]:
+def place_of_mesh(mesh: Float64[np.ndarray, "468 3"]) -> Float64[np.ndarray, "2 3"]:
     """The upright square of a face, with :data:`ROOM` about it, as a place of `Aligned`."""
     x, y, side, turn = around_mesh(mesh, ROOM)
     step = side / SIZE
@@ -204,11 +205,11 @@ def _for_corners(face: Float32[np.ndarray, "224 224"]) -> UInt8[np.ndarray, "224
     return np.clip(np.rint(2 * even(face) - 128), 0, 255).astype(np.uint8)
 
 
-def _rests(mesh: Float64[np.ndarray, "468 2"]) -> Bool[np.ndarray, "224 224"]:
+def _rests(mesh: Float64[np.ndarray, "468 3"]) -> Bool[np.ndarray, "224 224"]:
     """Where the face is, but for what moves in it."""
 
     def inside(numbers):
-        hull = cv2.convexHull(np.rint(mesh[list(numbers)]).astype(np.int32))
+        hull = cv2.convexHull(np.rint(mesh[list(numbers), :2]).astype(np.int32))
         return cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), hull, 1)
 
     moves = np.maximum.reduce([inside(part) for part in _MOVES])

@@ -56,7 +56,7 @@ def find_points(face: UInt8[np.ndarray, "H W *channels"]) -> Float32[np.ndarray,
 
 def find_mesh(
     image: UInt8[np.ndarray, "H W *channels"], box: Box | None = None
-) -> Float64[np.ndarray, "468 2"] | None:
+) -> Float64[np.ndarray, "468 3"] | None:
     """MediaPipe's 468 points of a face, by their numbers there, or None where no face is seen.
 
     Args:
@@ -64,7 +64,8 @@ def find_mesh(
       box: where the face is, px; None: it fills the image.
 
     Returns:
-      (x, y) px; (0, 0) is the centre of the upper left pixel.
+      (x, y) px; (0, 0) is the centre of the upper left pixel. The third is the depth in the same
+      px, smaller towards the camera, 0 about the head's middle.
     """
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
@@ -77,8 +78,9 @@ def find_mesh(
     return mesh if confidence >= CONFIDENCE else None
 
 
-def points_of_mesh(mesh: Float64[np.ndarray, "468 2"]) -> Float32[np.ndarray, "5 2"]:
+def points_of_mesh(mesh: Float64[np.ndarray, "468 3"]) -> Float32[np.ndarray, "5 2"]:
     """The five points of :func:`find_points`."""
+    mesh = mesh[:, :2]
     eyes = [mesh[list(eye)].mean(0) for eye in (_LEFT_EYE, _RIGHT_EYE)]
     return np.stack([*eyes, mesh[_NOSE], *mesh[list(_MOUTH)]]).astype(np.float32)
 
@@ -96,7 +98,7 @@ class _Place(NamedTuple):
 
 def _look(
     face: UInt8[np.ndarray, "H W 3"], where: _Place
-) -> tuple[Float64[np.ndarray, "468 2"], float]:
+) -> tuple[Float64[np.ndarray, "468 3"], float]:
     """The mesh in px of the image, and the probability that there is a face."""
     step = where.side / _PATCH
     cos, sin = step * np.cos(where.turn), step * np.sin(where.turn)
@@ -113,16 +115,18 @@ def _look(
         network = _network()
         network.setInput(cv2.dnn.blobFromImage(patch, 1 / 255))
         logit, mesh = network.forward(["conv2d_31", "conv2d_21"])
-    # Half a pixel: the network counts from the patch's edge. Its third coordinate is the depth.
-    points = mesh.reshape(-1, 3)[:, :2].astype(np.float64) - 0.5
-    return points @ axes.T + corner, 0.5 + 0.5 * math.tanh(logit.item() / 2)
+    mesh = mesh.reshape(-1, 3).astype(np.float64)
+    # Half a pixel: the network counts from the patch's edge.
+    points = (mesh[:, :2] - 0.5) @ axes.T + corner
+    return np.column_stack([points, mesh[:, 2] * step]), 0.5 + 0.5 * math.tanh(logit.item() / 2)
 
 
 def around_mesh(
-    mesh: Float64[np.ndarray, "468 2"], room: float = _ROOM
+    mesh: Float64[np.ndarray, "468 3"], room: float = _ROOM
 ) -> tuple[float, float, float, float]:
     """The upright square of a face, with room around it: (x, y) of its middle, its side, px, and
     the turn of its upper edge, radians, clockwise as the image is seen."""
+    mesh = mesh[:, :2]
     across, down = mesh[_RIGHT_CORNER] - mesh[_LEFT_CORNER]
     turn = np.arctan2(down, across)
     axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
