@@ -1,0 +1,1 @@
+"""Where micro-expressions are in long footage."""
