@@ -99,7 +99,7 @@ class View:
         self.depth = depth(who, self.x, self.y)
 
     def frame(
-        self, pose: Pose, grain: float = 0.0, rng: np.random.Generator | None = None
+        self, pose: Pose, grain: int | float = 0.0, rng: np.random.Generator | None = None
     ) -> UInt8[np.ndarray, "H W *channels"]:
         """What the camera shows.
 
