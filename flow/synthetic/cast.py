@@ -64,7 +64,7 @@ _DROPPED = {
     "samm": {"other": 26},
 }
 # SMIC names only the class; what is performed is any of these.
-_SMIC_NEGATIVE = ("disgust", "repression", "anger", "sadness", "fear")
+NEGATIVE = ("disgust", "repression", "anger", "sadness", "fear")
 
 # Rows of CASME II whose apex is useless: (subject, clip, emotion, how the apex is written).
 _BAD_APEX = ((4, "EP12_01f", "disgust", "/"), (5, "EP09_05f", "repression", "onset"))
@@ -244,7 +244,7 @@ def _plan(
 
     played = emotion
     if database == "smic":
-        played = {"negative": str(rng.choice(_SMIC_NEGATIVE)), "positive": "happiness"}.get(
+        played = {"negative": str(rng.choice(NEGATIVE)), "positive": "happiness"}.get(
             emotion, emotion
         )
     temper = generator(seed, database, number, "temperament").uniform(0.75, 1.35)

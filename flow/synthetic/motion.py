@@ -1,55 +1,27 @@
 """Plays a planned clip: moves a painted face and films it with an imperfect camera."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from jaxtyping import Float32
 
 from flow.catalogue import DATABASES
-from flow.clips import Box
-from flow.synthetic import identity, portrait
+from flow.synthetic import identity
 from flow.synthetic.action_units import field
 from flow.synthetic.cast import Plan, generator
-
-
-@dataclasses.dataclass(frozen=True)
-class Camera:
-    """How a database shows its faces."""
-
-    window: tuple[int, int, int, int]
-    """Left, top, right, bottom of the frame in pixels of a 280×340 face crop."""
-    width: int
-    """Pixels of a frame."""
-    height: int
-    grey: bool
-
-    @property
-    def scale(self) -> float:
-        """Frame pixels per pixel of a 280×340 face crop."""
-        return self.width / (self.window[2] - self.window[0])
-
-    @property
-    def face(self) -> Box:
-        """The face crop's box in the frame: left, top, width, height."""
-        left, top, _, _ = self.window
-        s = self.scale
-        return round(-left * s), round(-top * s), round(280 * s), round(340 * s)
-
+from flow.synthetic.view import Camera, Pose, View, rigid
 
 CAMERAS = {
     "smic": Camera((0, 0, 280, 340), 140, 170, grey=False),
     "casme2": Camera((0, 0, 280, 340), 280, 340, grey=False),
     "samm": Camera((-140, -40, 420, 380), 480, 360, grey=True),
 }
+
 _UNREGISTERED = {"smic": 0.15, "casme2": 1.0, "samm": 1.0}
 """What is left of the head's drift: SMIC's crops are registered to their first frame. Without
 that, the drift and not the expression would decide where the mean flow is largest."""
-
-_MARGIN = 12  # painted beyond the frame, so that drift never shows an edge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,20 +85,6 @@ def subject(seed: int, database: str, number: int) -> identity.Identity:
     return identity.draw(generator(seed, database, number, "identity"))
 
 
-@functools.lru_cache(maxsize=6)
-def _canvas(
-    seed: int, database: str, number: int, eyelids: float, gaze: tuple[float, float]
-) -> Float32[np.ndarray, "H W C"]:
-    """A subject's painted face, blurred for its camera's pixels."""
-    camera = CAMERAS[database]
-    left, top, right, bottom = camera.window
-    window = left - _MARGIN, top - _MARGIN, right + _MARGIN, bottom + _MARGIN
-    image = portrait.paint(subject(seed, database, number), window, eyelids, gaze)
-    image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY if camera.grey else cv2.COLOR_RGB2BGR)
-    image = cv2.GaussianBlur(image, (0, 0), 0.5 * portrait.OVERSAMPLING / camera.scale)
-    return image.reshape(*image.shape[:2], -1)
-
-
 def play(
     plan: Plan,
     seed: int,
@@ -147,16 +105,9 @@ def play(
       Frames and true motion. The motion holds exactly between the onset's and the apex's
       face, before noise; blinks and gaze are not part of it.
     """
-    camera = CAMERAS[plan.database]
+    view = View(subject(seed, plan.database, plan.number), CAMERAS[plan.database])
     rng = generator(seed, plan.database, plan.number, plan.clip, "camera")
-    who = subject(seed, plan.database, plan.number)
-    left, top = camera.window[:2]
-    s = camera.scale
-    columns = (np.arange(camera.width, dtype=np.float32) + 0.5) / s - 0.5 + left
-    rows = (np.arange(camera.height, dtype=np.float32) + 0.5) / s - 0.5 + top
-    x, y = np.meshgrid(columns, rows)
-    peak = field(plan.performance, who.marks, x, y)
-    depth = _depth(who, x, y)
+    peak = field(plan.performance, view.who.marks, view.x, view.y)
 
     strengths = _strengths(plan, rng)
     drifts = _drifts(plan, disturbances.drift, rng)
@@ -164,34 +115,26 @@ def play(
     lights = _lights(plan, disturbances.flicker, rng)
     turns = _turns(plan, disturbances.yaw_pitch, seed)
     saccade, gaze = _gaze(plan, disturbances.gaze, seed)
-    grain = np.float32(1.6 * disturbances.noise)
 
     frames = []
     for number in plan.frames if numbers is None else numbers:
         k = number - plan.onset
-        strength, drift, turn = float(_at(strengths, k)), _at(drifts, k), _at(turns, k)
-        # A small turn moves a point sideways by its depth times the angle.
-        turned = depth[..., None] * turn if turn.any() else None
-        source = _inverse(peak, strength, drift, x, y, camera, turned)
-        person = seed, plan.database, plan.number
-        look = gaze if k >= saccade else (0.0, 0.0)
-        image = _sample(_canvas(*person, 1.0, look), source, camera)
-        lids = float(_at(eyelids, k))
-        if lids < 1:
-            image = _blink(image, source, lids, person, look, camera)
-        gain, across, down = _at(lights, k)
-        light = gain + across * (x - 140) / 280 + down * (y - 170) / 340
-        image = image * (255 * light)[..., None]
-        if grain:
-            noise = generator(seed, plan.database, plan.number, plan.clip, "noise", number)
-            image = image + grain * noise.standard_normal(image.shape, np.float32)
-        frame = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-        frames.append(frame[..., 0] if camera.grey else frame)
+        pose = Pose(
+            drift=_at(drifts, k),
+            turn=_at(turns, k),
+            peak=peak,
+            strength=float(_at(strengths, k)),
+            gaze=gaze if k >= saccade else (0.0, 0.0),
+            eyelids=float(_at(eyelids, k)),
+            light=_at(lights, k),
+        )
+        noise = generator(seed, plan.database, plan.number, plan.clip, "noise", number)
+        frames.append(view.frame(pose, 1.6 * disturbances.noise, noise))
 
     a = plan.apex - plan.onset
-    moved = peak + depth[..., None] * turns[a]
-    flow = np.stack(_rigid(x + moved[..., 0], y + moved[..., 1], drifts[a]), -1)
-    flow = (flow - np.stack([x, y], -1)) * np.float32(s)
+    moved = peak + view.depth[..., None] * turns[a]
+    flow = np.stack(rigid(view.x + moved[..., 0], view.y + moved[..., 1], drifts[a]), -1)
+    flow = (flow - np.stack([view.x, view.y], -1)) * np.float32(view.camera.scale)
     return Take(frames, crop(flow, plan.database).astype(np.float32))
 
 
@@ -204,81 +147,6 @@ def _at(
         return track[before]
     part = np.float32(k - before)
     return (1 - part) * track[before] + part * track[before + 1]
-
-
-def _depth(
-    who: identity.Identity, x: Float32[np.ndarray, "H W"], y: Float32[np.ndarray, "H W"]
-) -> Float32[np.ndarray, "H W"]:
-    """How far the head stands before its middle plane, pixels: half an ellipsoid from the crown
-    to the chin, as deep as it is wide; 0 outside, and rounded at the outline, where half an
-    ellipsoid is infinitely steep."""
-    crown = -32  # where the portrait's head ends above the crop
-    middle = 0.5 * (crown + who.marks.chin)
-    across = (x - who.marks.middle) / who.face_half
-    down = (y - middle) / (middle - crown)
-    inside = np.maximum(1 - across * across - down * down, 0)
-    soft = 0.15
-    return (who.face_half * (np.sqrt(inside + soft * soft) - soft)).astype(np.float32)
-
-
-def _sample(
-    canvas: Float32[np.ndarray, "h w c"], source: tuple[np.ndarray, np.ndarray], camera: Camera
-) -> Float32[np.ndarray, "H W c"]:
-    """The canvas seen at positions in pixels of the 280×340 face crop."""
-    n = portrait.OVERSAMPLING
-    left, top = camera.window[0] - _MARGIN, camera.window[1] - _MARGIN
-    columns = ((source[0] - left + 0.5) * n - 0.5).astype(np.float32)
-    rows = ((source[1] - top + 0.5) * n - 0.5).astype(np.float32)
-    image = cv2.remap(canvas, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return image.reshape(*columns.shape, canvas.shape[2])
-
-
-def _rigid(
-    x: np.ndarray, y: np.ndarray, drift: Float32[np.ndarray, " 4"]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where the head's drift takes a point: shift x, y, turn (radians), growth."""
-    dx, dy, turn, growth = (float(d) for d in drift)
-    cos, sin = (1 + growth) * np.cos(turn), (1 + growth) * np.sin(turn)
-    cx, cy = 140, 260  # the head turns on its neck
-    return (
-        cx + cos * (x - cx) - sin * (y - cy) + dx,
-        cy + sin * (x - cx) + cos * (y - cy) + dy,
-    )
-
-
-def _inverse(
-    peak: Float32[np.ndarray, "H W 2"],
-    strength: float,
-    drift: Float32[np.ndarray, " 4"],
-    x: Float32[np.ndarray, "H W"],
-    y: Float32[np.ndarray, "H W"],
-    camera: Camera,
-    turned: Float32[np.ndarray, "H W 2"] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which point of the onset's face each pixel of a frame shows.
-
-    A point p of the onset goes to drift(p + strength * peak(p) + turned(p)). The drift is undone in
-    closed form, the rest by fixed-point iteration, which converges because the field's
-    slope is well below 1.
-    """
-    dx, dy, turn, growth = (float(d) for d in drift)
-    cos, sin = np.cos(turn) / (1 + growth), np.sin(turn) / (1 + growth)
-    px, py = x - (140 + dx), y - (260 + dy)
-    zx = (140 + cos * px + sin * py).astype(np.float32)
-    zy = (260 - sin * px + cos * py).astype(np.float32)
-    if strength == 0 and turned is None:
-        return zx, zy
-    # In frame pixels, which is what remap counts in.
-    s, (left, top) = np.float32(camera.scale), camera.window[:2]
-    columns, rows = (zx - left + 0.5) * s - 0.5, (zy - top + 0.5) * s - 0.5
-    moved = peak * (np.float32(strength) * s)
-    if turned is not None:
-        moved += turned * s
-    c, r = columns, rows
-    for _ in range(8):
-        d = cv2.remap(moved, c, r, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        c, r = columns - d[..., 0], rows - d[..., 1]
-    return (c + 0.5) / s - 0.5 + left, (r + 0.5) / s - 0.5 + top
 
 
 def _strengths(plan: Plan, rng: np.random.Generator) -> Float32[np.ndarray, " T"]:
@@ -348,22 +216,6 @@ def _eyelids(plan: Plan, factor: float, rng: np.random.Generator) -> Float32[np.
     # The onset is the reference: its eyes are open.
     closed = np.maximum(closed - closed[0], 0) * depth
     return (1 - closed).astype(np.float32)
-
-
-def _blink(
-    image: Float32[np.ndarray, "H W c"],
-    source: tuple[np.ndarray, np.ndarray],
-    eyelids: float,
-    person: tuple[int, str, int],
-    gaze: tuple[float, float],
-    camera: Camera,
-) -> Float32[np.ndarray, "H W c"]:
-    """Between three drawn positions of the lids: open, half, closed."""
-    half = _sample(_canvas(*person, 0.5, gaze), source, camera)
-    if eyelids >= 0.5:
-        return half + (image - half) * np.float32(2 * eyelids - 1)
-    closed = _sample(_canvas(*person, 0.0, gaze), source, camera)
-    return closed + (half - closed) * np.float32(2 * eyelids)
 
 
 def _lights(plan: Plan, factor: float, rng: np.random.Generator) -> Float32[np.ndarray, "T 3"]:
