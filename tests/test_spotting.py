@@ -11,7 +11,7 @@ from flow.faces import detector
 from flow.faces.points import find_mesh
 from flow.footage import Frame
 from flow.spotting.events import Spotter, spot
-from flow.spotting.moments import Moment, Watcher
+from flow.spotting.moments import Moment, moments
 from flow.spotting.regions import REGIONS, Head, Residual, of_regions
 from flow.synthetic.cast import cast
 from flow.synthetic.motion import Disturbances, play
@@ -81,7 +81,7 @@ def bump(times, onset, apex, offset):
     return way * way * (3 - 2 * way)
 
 
-def moments(times, motion, eyes=None, head=None, noise=0.01):
+def seen(times, motion, eyes=None, head=None, noise=0.01):
     random = np.random.default_rng(0)
     motion = motion + random.normal(0, noise, motion.shape)
     eyes = np.full(len(times), 2.0) if eyes is None else eyes
@@ -101,7 +101,7 @@ def still_face(fps=30.0, seconds=14.0):
 def test_a_micro_expression_is_found_with_its_onset_apex_and_offset(fps):
     times, motion = still_face(fps)
     motion[:, BROWS, 1] -= 0.6 * bump(times, 9.0, 9.2, 9.44)[:, None]
-    (event,) = spot(moments(times, motion))
+    (event,) = spot(seen(times, motion))
     assert event.kind == "micro" and event.region.startswith("inner brow") and not event.blink
     assert event.onset_time == pytest.approx(9.0, abs=0.08)
     assert event.apex_time == pytest.approx(9.2, abs=0.05)
@@ -113,7 +113,7 @@ def test_a_micro_expression_is_found_with_its_onset_apex_and_offset(fps):
 def test_a_long_expression_is_a_macro_expression():
     times, motion = still_face()
     motion[:, MOUTH] += 3 * bump(times, 8.0, 9.0, 10.3)[:, None, None]
-    (event,) = spot(moments(times, motion))
+    (event,) = spot(seen(times, motion))
     assert event.kind == "macro"
     assert event.apex_time == pytest.approx(9.0, abs=0.1)
     assert (
@@ -143,7 +143,7 @@ def disturbed(kind):
         head[:, 5] = 8 * bump(times, 8.0, 8.2, 8.4)
         motion[:, -1, 1] += 0.02 * head[:, 5]
         motion[:, -2, 1] += 0.02 * head[:, 5]
-    return moments(times, motion, eyes, head)
+    return seen(times, motion, eyes, head)
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_a_face_that_is_lost_ends_nothing_but_what_it_hides():
     times, motion = still_face()
     for start in (4.0, 11.0):
         motion[:, BROWS, 1] -= 0.6 * bump(times, start, start + 0.2, start + 0.4)[:, None]
-    seen = [
+    passed = [
         dataclasses.replace(moment, motion=None, head=None) if 6 < moment.time < 9 else moment
-        for moment in moments(times, motion)
+        for moment in seen(times, motion)
     ]
-    assert [round(event.apex_time, 1) for event in spot(seen)] == [4.2, 11.2]
+    assert [round(event.apex_time, 1) for event in spot(passed)] == [4.2, 11.2]
     hidden = [
         dataclasses.replace(moment, motion=None, head=None) if 4.1 < moment.time < 9 else moment
-        for moment in moments(times, motion)
+        for moment in seen(times, motion)
     ]
     assert [round(event.apex_time, 1) for event in spot(hidden)] == [11.2]
 
@@ -173,14 +173,14 @@ def test_an_event_is_certain_three_quarters_of_a_second_after_its_apex():
     times, motion = still_face()
     motion[:, BROWS, 1] -= 0.6 * bump(times, 9.0, 9.2, 9.4)[:, None]
     spotter = Spotter()
-    (said,) = [moment.time for moment in moments(times, motion) if spotter.push(moment)]
+    (said,) = [moment.time for moment in seen(times, motion) if spotter.push(moment)]
     assert said == pytest.approx(9.2 + 0.75, abs=0.07)
 
 
 def test_what_an_hour_leaves_behind_does_not_grow():
     times = np.arange(0, 240, 1 / 15)
     spotter, kept = Spotter(), []
-    for moment in moments(times, np.zeros((len(times), len(REGIONS), 2))):
+    for moment in seen(times, np.zeros((len(times), len(REGIONS), 2))):
         spotter.push(moment)
         kept.append(len(spotter._times) + sum(len(look._times) for look in spotter._looks))
     assert max(kept[len(kept) // 2 :]) <= max(kept[: len(kept) // 2])
@@ -211,27 +211,29 @@ def shown(still, random, by=0.0, shift=(0.0, 0.0)):
 
 
 def test_a_brow_that_rises_is_seen_and_a_head_that_shifts_is_not(still):
-    random, watcher = np.random.default_rng(0), Watcher("fast")
+    random = np.random.default_rng(0)
     scenes = [(0.0, (0, 0)), (0.0, (3, -2)), (1.5, (3, -2))]
-    rest, shifted, raised = (
-        watcher.look(Frame(number, number / 30, "a frame", shown(still, random, *scene))).motion
+    frames = (
+        Frame(number, number / 30, "a frame", shown(still, random, *scene))
         for number, scene in enumerate(scenes)
     )
+    rest, shifted, raised = (moment.motion for moment in moments(frames, "fast"))
     assert np.linalg.norm(shifted - rest, axis=1).max() < 0.15
     middle = NAMES.index("middle brow, left")
     assert (raised - shifted)[middle, 1] < -0.3
 
 
 def test_no_face_is_a_state_and_a_face_that_comes_is_found(still):
-    random, watcher = np.random.default_rng(0), Watcher("fast")
+    random = np.random.default_rng(0)
     empty = np.full(still.shape, 90, np.uint8)
     images = [empty, empty, *itertools.repeat(shown(still, random), 2), empty]
     times = [0.0, 0.1, 0.7, 0.8, 0.9]
-    seen = [
-        watcher.look(Frame(number, time, "a frame", image))
+    frames = (
+        Frame(number, time, "a frame", image)
         for number, (time, image) in enumerate(zip(times, images, strict=True))
-    ]
-    assert [moment.motion is not None for moment in seen] == [False, False, True, True, False]
+    )
+    there = [moment.motion is not None for moment in moments(frames, "fast")]
+    assert there == [False, False, True, True, False]
 
 
 # Scores

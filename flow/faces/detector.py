@@ -2,13 +2,16 @@
 
 import functools
 import importlib.util
+import math
 import pathlib
 import sys
 import threading
 import types
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -39,14 +42,33 @@ def find_face(image: UInt8[np.ndarray, "H W *channels"]) -> Box | None:
     Args:
       image: grey [H, W] or RGB [H, W, 3], 0 to 255.
     """
-    faces = detect(image)
-    if not faces:
-        return None
-    left, top, width, height = max((face["box"] for face in faces), key=lambda box: box[2] * box[3])
+    boxes = find_faces(image)
+    return boxes[0] if boxes else None
+
+
+def find_faces(image: UInt8[np.ndarray, "H W *channels"], longest: int | None = None) -> list[Box]:
+    """The boxes of all faces, as :func:`find_face` gives one, the largest first.
+
+    Args:
+      image: grey [H, W] or RGB [H, W, 3], 0 to 255.
+      longest: side of the image, px, above which a smaller copy is searched.
+    """
+    whole = image.shape[:2]
+    step = 1 if longest is None else max(1, math.ceil(max(whole) / longest))
+    if step > 1:
+        size = max(whole[1] // step, 1), max(whole[0] // step, 1)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    found = [[side * step for side in face["box"]] for face in detect(image)]
+    found.sort(key=lambda box: box[2] * box[3], reverse=True)
+    return [_widened(box, whole) for box in found]
+
+
+def _widened(box: Sequence[int], shape: tuple[int, int]) -> Box:
+    left, top, width, height = box
     grown_width = max(float(width), height * ASPECT)
     grown_height = max(float(height), width / ASPECT)
-    columns = _span(left + width / 2, grown_width, image.shape[1])
-    rows = _span(top + height / 2, grown_height, image.shape[0])
+    columns = _span(left + width / 2, grown_width, shape[1])
+    rows = _span(top + height / 2, grown_height, shape[0])
     return columns[0], rows[0], columns[1], rows[1]
 
 

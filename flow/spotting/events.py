@@ -64,6 +64,11 @@ class Settings:
     tolerance: float = 0.05
     """Seconds that a micro-expression may be longer than `MICRO`."""
 
+    @property
+    def longest(self) -> float:
+        """Seconds from the onset of an expression until it is certain, at most."""
+        return max(scale.reach + 2 * scale.longest for scale in self.scales) + 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class Event:

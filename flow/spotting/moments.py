@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from flow.clips import Box
 from flow.errors import InputError
 from flow.faces.alignment import Aligner
-from flow.faces.detector import find_face
-from flow.faces.points import find_mesh
+from flow.faces.detector import find_faces
+from flow.faces.points import find_mesh, points_of_mesh
 from flow.footage import Frame
 from flow.light import even
 from flow.spotting.regions import EYES, REGIONS, Head, Residual, centres, of_regions
@@ -25,7 +26,7 @@ NEW_REFERENCE = 12.0
 
 _AGREES = 0.4  # share of corners below which the reference is no more this face's
 _RESTS = 0.15  # px since the frame before, mean over regions
-_LOOK_AGAIN = 0.5  # seconds between two searches for a lost face
+_LONGEST = 960  # side of a frame, px, above which a smaller copy is searched for faces
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +50,10 @@ class Moment:
     """The same."""
     face: Float32[np.ndarray, "224 224"] | None = None
     """Under even light, in the reference's place."""
+    flow: Float32[np.ndarray, "224 224 2"] | None = None
+    """From the reference's face to it, px, with the head's."""
+    points: Float32[np.ndarray, "5 2"] | None = None
+    """On the face, as `flow.faces.points.find_points` gives them."""
     reference: int = -1
     """Number of the reference frame."""
 
@@ -69,16 +74,25 @@ class Watcher:
         self._before: np.ndarray | None = None
         self._head_before = np.zeros(6)
         self._residual = Residual()
-        self._lost_since = -math.inf
 
-    def look(self, frame: Frame) -> Moment:
-        """The next moment. The face is looked for in the first frame, and again where it is
-        lost; the motion goes on from where it was."""
-        if self._aligner is None and not self._find(frame):
+    @property
+    def lost(self) -> bool:
+        """Whether the face must be found before it can be looked at."""
+        return self._aligner is None
+
+    def look(self, frame: Frame, box: Box | None = None) -> Moment:
+        """The next moment.
+
+        Args:
+          frame: the next frame.
+          box: where the face is, px, if it is :attr:`lost` and was found; the motion goes on from
+            where it was.
+        """
+        if self._aligner is None and (box is None or not self._find(frame, box)):
             return Moment(frame.number, frame.time, None)
         aligned = self._aligner.align(frame.image)
         if aligned is None:
-            self._aligner, self._lost_since = None, frame.time - _LOOK_AGAIN
+            self._aligner = None
             return Moment(frame.number, frame.time, None)
         face = even(aligned.face)
         flow = self._stream.flow(face)
@@ -89,7 +103,8 @@ class Watcher:
         own = self._residual.take(frame.time, motion, head)
         moment = Moment(
             *(frame.number, frame.time, own, float(eyes), head),
-            *(aligned.place, aligned.agreement, face, self._reference),
+            *(aligned.place, aligned.agreement, face, flow),
+            *(self._points, self._reference),
         )
         rests = self._before is not None and _mean(motion - self._before) < _RESTS
         late = frame.time - self._since > NEW_REFERENCE
@@ -98,12 +113,8 @@ class Watcher:
         self._before, self._head_before = motion, head
         return moment
 
-    def _find(self, frame: Frame) -> bool:
-        if frame.time < self._lost_since + _LOOK_AGAIN:
-            return False
-        self._lost_since = frame.time
-        box = find_face(frame.image)
-        mesh = None if box is None else find_mesh(frame.image, box)
+    def _find(self, frame: Frame, box: Box) -> bool:
+        mesh = find_mesh(frame.image, box)
         if mesh is None:
             return False
         last = self._offset if self._before is None else self._before
@@ -134,13 +145,33 @@ class Watcher:
         self._stream = Stream(self._face, self._preset, self._backend)
         self._head = Head(aligner.mesh)
         self._middles = centres(aligner.mesh)
+        self._points = points_of_mesh(aligner.mesh)
         self._eyes = [_around(aligner.mesh[list(eye), :2]) for eye in EYES]
         self._reference, self._since = frame.number, frame.time
 
 
+class Search:
+    """Looks for faces, now and then."""
+
+    def __init__(self, every: float):
+        self._every = every
+        """Seconds between two searches."""
+        self._next = -math.inf
+
+    def look(self, frame: Frame) -> list[Box] | None:
+        """The faces of a frame, the largest first; None where it is too early to look again."""
+        if frame.time < self._next:
+            return None
+        self._next = frame.time + self._every
+        return find_faces(frame.image, _LONGEST)
+
+
 def moments(frames: Iterable[Frame], preset: str = "balanced") -> Iterator[Moment]:
-    """The moments of some footage, see `flow.footage.frames`."""
-    return map(Watcher(preset).look, frames)
+    """The moments of the largest face of some footage, see `flow.footage.frames`."""
+    watcher, search = Watcher(preset), Search(0.5)
+    for frame in frames:
+        found = search.look(frame) if watcher.lost else None
+        yield watcher.look(frame, found[0] if found else None)
 
 
 def _around(points: Float64[np.ndarray, "N 2"]) -> tuple[slice, slice]:

@@ -24,6 +24,7 @@ from flow.disk import kept, manifest
 from flow.errors import InputError
 from mjfn_jax import models, train
 from mjfn_jax.inputs import checked, first_not_finite
+from mjfn_jax.method import Method
 
 _CURE = "delete this checkpoint's folder, and it is made again"
 
@@ -176,13 +177,22 @@ def load(
     method = models.NETWORKS[about["name"]].clone(**settings)
     template = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
     variables = _read(path, template)
-    apply = jax.jit(functools.partial(train.log_probabilities, method))
+    return Trained(method, variables)
 
-    def classify(inputs: Any) -> Float[np.ndarray, "B K"]:
-        clips = checked(method.takes, inputs, "B", method.title)
+
+class Trained:
+    """A trained network as a function, see :func:`load`."""
+
+    def __init__(self, method: Method, variables: Any):
+        self.takes = method.takes
+        """A key of `mjfn_jax.inputs.KINDS`."""
+        self._title = method.title
+        self._apply = jax.jit(functools.partial(train.log_probabilities, method))
+        self._variables = variables
+
+    def __call__(self, inputs: Any) -> Float[np.ndarray, "B K"]:
+        clips = checked(self.takes, inputs, "B", self._title)
         n = first_not_finite(clips)
         if n is not None:
             raise InputError(f"clip {n}: its input is not finite: mend it or leave it out")
-        return np.exp(np.asarray(apply(variables, clips)))
-
-    return classify
+        return np.exp(np.asarray(self._apply(self._variables, clips)))

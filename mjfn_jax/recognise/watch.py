@@ -1,0 +1,188 @@
+"""From frames to answers, the same for a file and a camera."""
+
+import collections
+import dataclasses
+import math
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float16, Float32
+
+from flow.clips import Box
+from flow.footage import Frame
+from flow.spotting.events import Event, Settings, Spotter
+from flow.spotting.moments import Moment, Search, Watcher
+from flow.tvl1 import tvl1
+from mjfn_jax.recognise.labels import Label, Labeller
+
+Which = Literal["largest", "each"]
+"""Which faces are watched."""
+
+_SEARCH = {"largest": 0.5, "each": 1.0}  # seconds between two searches
+_SMALL = 2 / 3  # px of the frame that one of the face has, below which a face is small
+_TURNED = 4.0  # px of a point 100 px deep, from which on the head turns too much in an expression
+_LEAVES = 0.5  # share of corners below which the face is hardly followed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """An expression and what it is."""
+
+    face: int
+    """Which face, from 0 on."""
+    event: Event
+    label: Label
+    flow: Float32[np.ndarray, "224 224 2"]
+    """From onset to apex, px of the aligned face."""
+    doubts: tuple[str, ...]
+    """Why it may be wrong: `blink`, `small face`, `turned head`, `hardly followed`."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the label should be read. It should not be read of a macro-expression: the
+        models have seen micro-expressions only."""
+        return self.label.sure and not self.doubts and self.event.kind == "micro"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Look:
+    """What a frame shows of one face."""
+
+    face: int
+    moment: Moment
+    answers: list[Answer]
+    """What has become certain with this frame, of earlier ones."""
+
+
+class Watch:
+    """Watches the faces of some footage, frame by frame.
+
+    >>> from flow import footage
+    >>> from mjfn_jax.recognise import Watch, labeller
+    >>> watch = Watch(labeller())
+    >>> for frame in footage.frames("interview.mp4"):  # doctest: +SKIP
+    ...     for look in watch.look(frame):
+    ...         print(look.moment.time, look.answers)
+
+    Args:
+      labeller: what says which expression it is.
+      faces: the largest, or each, told apart by where they are.
+      preset: of TV-L1 from frame to frame, see `flow.tvl1.PRESETS`.
+      settings: of the spotting.
+    """
+
+    def __init__(
+        self,
+        labeller: Labeller,
+        faces: Which = "largest",
+        preset: str = "balanced",
+        settings: Settings = Settings(),  # noqa: B008  (frozen)
+    ):
+        self._new = lambda number: _Person(number, labeller, preset, settings)
+        self._people = [self._new(0)]
+        self._each = faces == "each"
+        self._search = Search(_SEARCH[faces])
+
+    def look(self, frame: Frame) -> list[Look]:
+        """The next frame, of every face that was seen so far; of face 0 always."""
+        boxes = self._boxes(frame)
+        return [person.look(frame, boxes.get(person.number)) for person in self._people]
+
+    def finish(self) -> list[Answer]:
+        """The answers that the end of the footage leaves open."""
+        return [answer for person in self._people for answer in person.finish()]
+
+    def _boxes(self, frame: Frame) -> dict[int, Box]:
+        """Where faces that are lost or new were found."""
+        lost = [person for person in self._people if person.lost]
+        if not lost and not self._each:
+            return {}
+        found = self._search.look(frame) or []
+        if not self._each:
+            return {0: found[0]} if found else {}
+        boxes = {}
+        followed = [person for person in self._people if not person.lost]
+        for box in found:
+            if any(person.distance(box) < 0.5 for person in followed):
+                continue
+            near = min(lost, key=lambda person: person.distance(box), default=None)
+            if near is not None and near.distance(box) < 1:
+                lost.remove(near)
+            elif (fresh := next((p for p in lost if not p.seen), None)) is not None:
+                lost.remove(fresh)
+                near = fresh
+            else:
+                near = self._new(len(self._people))
+                self._people.append(near)
+            boxes[near.number] = box
+        return boxes
+
+
+class _Person:
+    """One face."""
+
+    def __init__(self, number: int, labeller: Labeller, preset: str, settings: Settings):
+        self.number = number
+        self._labeller = labeller
+        self._watcher = Watcher(preset)
+        self._spotter = Spotter(settings)
+        self._kept: collections.deque[_Kept] = collections.deque()
+        self._seconds = settings.longest
+        self._last: Moment | None = None
+
+    @property
+    def lost(self) -> bool:
+        return self._watcher.lost
+
+    @property
+    def seen(self) -> bool:
+        return self._last is not None
+
+    def distance(self, box: Box) -> float:
+        """Between the middle of a box and that of the face when it was last seen, in widths of
+        the box."""
+        if self._last is None:
+            return math.inf
+        middle = self._last.place @ (111.5, 111.5, 1)
+        left, top, width, height = box
+        return math.dist(middle, (left + width / 2, top + height / 2)) / width
+
+    def look(self, frame: Frame, box: Box | None) -> Look:
+        moment = self._watcher.look(frame, box)
+        if moment.motion is not None:
+            self._last = dataclasses.replace(moment, face=None, flow=None)
+            face = moment.face.astype(np.float16)  # to an eighth of a grey level
+            self._kept.append(_Kept(self._last, face))
+        while self._kept and frame.time - self._kept[0].moment.time > self._seconds:
+            self._kept.popleft()
+        return Look(self.number, moment, [self._answer(e) for e in self._spotter.push(moment)])
+
+    def finish(self) -> list[Answer]:
+        return [self._answer(event) for event in self._spotter.finish()]
+
+    def _answer(self, event: Event) -> Answer:
+        kept = {each.moment.number: each for each in self._kept}
+        onset, apex = kept[event.onset], kept[event.apex]
+        faces = (each.face.astype(np.float32)[None] for each in (onset, apex))
+        flow = tvl1(*faces)[0]
+        label = self._labeller(flow, onset.moment.points)
+        return Answer(self.number, event, label, flow, _doubts(event, onset.moment, apex.moment))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Kept:
+    moment: Moment
+    """Without its face and flow."""
+    face: Float16[np.ndarray, "224 224"]
+
+
+def _doubts(event: Event, onset: Moment, apex: Moment) -> tuple[str, ...]:
+    step = math.sqrt(abs(np.linalg.det(onset.place[:, :2])))
+    turned = float(np.linalg.norm((apex.head - onset.head)[4:]))
+    doubts = {
+        "blink": event.blink,
+        "small face": step < _SMALL,
+        "turned head": turned > _TURNED,
+        "hardly followed": min(onset.agreement, apex.agreement) < _LEAVES,
+    }
+    return tuple(name for name, holds in doubts.items() if holds)
