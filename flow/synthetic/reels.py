@@ -110,9 +110,9 @@ REELS = (
     # In another subject's folder, as this video of the owners' is.
     Reel("casme_sq", 23, "23_0502funnyerrors", 30.0, _SOME, "s19"),
     Reel("casme_sq", 23, "23_0507climbingthewall", 30.0, _SOME, "s23"),
-    Reel("casme_sq", 23, "23_0503unnyfarting", 30.0, _NONE, "s23"),
+    Reel("casme_sq", 23, "23_0503unnyfarting", 20.0, _NONE, "s23"),
     Reel("samm_lv", 6, "006_1", 13.0, _FEW, digits=4),
-    Reel("samm_lv", 6, "006_3", 13.0, _NONE, digits=4),
+    Reel("samm_lv", 6, "006_3", 10.0, _NONE, digits=4),
     Reel("samm_lv", 20, "020_6", 13.0, _FEW, digits=4, oddity="onset"),
     Reel("samm_lv", 36, "036_7", 13.0, _FEW, digits=5, oddity="cut"),
 )
