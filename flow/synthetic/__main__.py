@@ -18,12 +18,14 @@ class Render:
 
     out: pathlib.Path
     """The folder to render into: new, empty, or one that an earlier render left."""
-    size: Literal["mini", "full"] = "mini"
-    """mini: 72 clips, for trying things out. full: the paper's 442 clips and those dropped."""
+    size: Literal["mini", "full", "long"] = "mini"
+    """mini: 72 clips, for trying things out. full: the paper's 442 clips and those dropped.
+    long: 10 long videos in the layouts of CAS(ME)² and SAMM Long Videos."""
     seed: int = 0
     """Another seed gives other faces and other clips."""
     difficulty: float = 1.0
-    """0 to 3: head drift, blinks, flicker, noise and stray action units."""
+    """0 to 3: head drift, blinks, flicker, noise and stray action units; in long videos also turns,
+    nods, gaze, speech and the camera's exposure."""
 
     def run(self) -> int:
         """Render, and say where. Returns the exit status."""

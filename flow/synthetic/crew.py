@@ -11,16 +11,20 @@ import cv2
 
 from flow.cores import cores
 from flow.errors import InputError
-from flow.synthetic.cast import Plan
 
 Done = TypeVar("Done")
+Job = TypeVar("Job")
+"""A planned clip or video; it has a `database` and the `number` of its subject."""
 
 _AT_ONCE = 5
 """Clips of one subject that a process gets at a time: their face is painted once."""
 
 
 def share(
-    task: Callable[[list[Plan]], Done], plans: list[Plan], processes: int | None = None
+    task: Callable[[list[Job]], Done],
+    plans: list[Job],
+    processes: int | None = None,
+    at_once: int = _AT_ONCE,
 ) -> Iterator[Done]:
     """What a task makes of some clips of one subject at a time, in the plans' order.
 
@@ -28,14 +32,15 @@ def share(
       task: can be pickled, where there are several processes.
       plans: those of a subject beside each other.
       processes: how many to use; one a core if None. A single one is this one.
+      at_once: how many of one subject a process gets at a time.
 
     Raises:
       InputError: a process was killed.
     """
-    jobs: list[list[Plan]] = []
+    jobs: list[list[Job]] = []
     for plan in plans:
         same = jobs and (jobs[-1][0].database, jobs[-1][0].number) == (plan.database, plan.number)
-        if same and len(jobs[-1]) < _AT_ONCE:
+        if same and len(jobs[-1]) < at_once:
             jobs[-1].append(plan)
         else:
             jobs.append([plan])

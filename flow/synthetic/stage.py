@@ -12,12 +12,14 @@ import numpy as np
 from flow.disk import lock
 from flow.errors import InputError
 from flow.progress import OnProgress
-from flow.synthetic import crew, trees
+from flow.synthetic import crew, reels, trees
 from flow.synthetic.cast import SIZES, Plan, cast
 from flow.synthetic.motion import CAMERAS, Disturbances, play
 
 RENDERER = 2
 """Raised whenever the same settings would give other frames."""
+
+_ALL_SIZES = (*SIZES, "long")
 
 _SETTINGS = "synthetic.json"
 _STARTED = "synthetic.unfinished.json"
@@ -66,12 +68,14 @@ def render(
 
     Args:
       out: a folder that is new, empty, or holds a render of the same settings.
-      size: `mini` (3 databases of 3 subjects with 8 clips) or `full` (the paper's Table 2).
+      size: `mini` (3 databases of 3 subjects with 8 clips), `full` (the paper's Table 2) or
+        `long` (10 long videos in the layouts of two other databases).
       seed: at least 0.
       difficulty: 0 shows clear motion only; 1 adds head drift, blinks, flicker, noise and
-        stray action units in realistic amounts; larger values add more.
+        stray action units in realistic amounts, to long videos all that
+        :class:`flow.synthetic.screenplay.Disturbances` has; larger values add more.
       processes: how many to use; one a core if None.
-      on_progress: is told how many clips are done, and of how many.
+      on_progress: is told how many clips or videos are done, and of how many.
 
     Returns:
       The folder.
@@ -79,8 +83,8 @@ def render(
     Raises:
       InputError: `out` holds something else, or a setting is out of range.
     """
-    if size not in SIZES:
-        raise InputError(f"--size={size}: must be one of {', '.join(SIZES)}")
+    if size not in _ALL_SIZES:
+        raise InputError(f"--size={size}: must be one of {', '.join(_ALL_SIZES)}")
     if seed < 0:
         raise InputError(f"--seed={seed}: must be at least 0")
     if not 0 <= difficulty <= 3:
@@ -110,15 +114,31 @@ def _render(
     processes: int | None,
     on_progress: OnProgress,
 ) -> None:
+    if size == "long":
+        reels.render(root, root / _SCRATCH, seed, difficulty, processes, on_progress)
+        readme = reels.README
+    else:
+        _render_clips(root, size, seed, difficulty, processes, on_progress)
+        readme = _README
+    (root / "README.txt").write_text(readme)
+    shutil.rmtree(root / _SCRATCH, ignore_errors=True)
+    os.replace(root / _STARTED, root / _SETTINGS)
+
+
+def _render_clips(
+    root: pathlib.Path,
+    size: str,
+    seed: int,
+    difficulty: float,
+    processes: int | None,
+    on_progress: OnProgress,
+) -> None:
     plans = cast(size, seed, difficulty)
     missing = [plan for plan in plans if not (root / trees.folder(plan)).is_dir()]
     _film(missing, root, seed, difficulty, processes, len(plans), on_progress)
     trees.write_workbooks(plans, root)
     _write_boxes(plans, root)
     _write_truth(plans, root)
-    (root / "README.txt").write_text(_README)
-    shutil.rmtree(root / _SCRATCH, ignore_errors=True)
-    os.replace(root / _STARTED, root / _SETTINGS)
 
 
 def _is_finished(root: pathlib.Path, settings: dict) -> bool:

@@ -4,6 +4,7 @@ import io
 import pathlib
 import re
 import zipfile
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -84,10 +85,26 @@ def _casme2(plans: list[Plan], root: pathlib.Path) -> None:
                 *(int(units) if units.isdecimal() else units, p.emotion),
             )
         )
-    _save(book, root / "CASME2" / "CASME2-coding-20140508.xlsx")
+    save(book, root / "CASME2" / "CASME2-coding-20140508.xlsx")
 
 
 def _samm(plans: list[Plan], root: pathlib.Path) -> None:
+    rows = []
+    for p in plans:
+        frames = p.onset, p.written_apex, p.offset, p.offset - p.onset + 1
+        row = p.number, p.clip, int(p.clip.split("_")[1]), *frames, "Micro - 1/2"
+        rows.append((*row, p.performance.code, p.emotion))
+    write_samm(rows, root / "SAMM")
+
+
+def write_samm(rows: Sequence[tuple[object, ...]], folder: pathlib.Path) -> None:
+    """Write SAMM's workbook of micro-expressions.
+
+    Args:
+      rows: subject, file name, inducement code, onset, apex, offset, duration, `Micro - 1/2`,
+        action units, emotion in lower case.
+      folder: where to.
+    """
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = "MICRO_ONLY"
@@ -97,16 +114,14 @@ def _samm(plans: list[Plan], root: pathlib.Path) -> None:
     head += ["Duration", "Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]
     for column, title in enumerate(head, 1):
         sheet.cell(14, column, title)
-    for row, p in enumerate(plans, 15):
-        cells = [p.number, p.clip, int(p.clip.split("_")[1]), p.onset, p.written_apex]
-        cells += [p.offset, p.offset - p.onset + 1, "Micro - 1/2", p.performance.code]
-        cells += [p.emotion.capitalize(), _OBJECTIVE[p.emotion], None]
+    for number, (*cells, emotion) in enumerate(rows, 15):
+        cells += [str(emotion).capitalize(), _OBJECTIVE[emotion], None]
         for column, value in enumerate(cells, 1):
-            sheet.cell(row, column, value)
-    _save(book, root / "SAMM" / "SAMM_Micro_FACS_Codes_v2.xlsx")
+            sheet.cell(number, column, value)
+    save(book, folder / "SAMM_Micro_FACS_Codes_v2.xlsx")
 
 
-def _save(book: openpyxl.Workbook, path: pathlib.Path) -> None:
+def save(book: openpyxl.Workbook, path: pathlib.Path) -> None:
     """Write a workbook whose bytes depend on its cells only, not on the clock."""
     buffer = io.BytesIO()
     book.save(buffer)
