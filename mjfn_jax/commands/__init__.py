@@ -27,6 +27,7 @@ COMMANDS = {
         "mjfn_jax.commands.pretrain:Pretrain",
         "the recogniser of drawn motion, out of nothing",
     ),
+    "live": ("mjfn_jax.commands.live:Live", "watch a camera or a file on a page in a browser"),
     "score": ("mjfn_jax.commands.score:Score", "score a prediction log of any method"),
     "report": ("mjfn_jax.commands.report:Report", "one page of finished runs"),
 }
