@@ -1,10 +1,12 @@
 """The page on 127.0.0.1: who may ask, what is answered, and that nothing is left behind."""
 
 import contextlib
+import functools
 import http.client
 import json
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,10 +21,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flow import footage
 from flow.errors import InputError
 from flow.spotting.events import Event
 from flow.spotting.moments import Moment
 from flow.spotting.regions import REGIONS
+from flow.synthetic import long
+from flow.synthetic.screenplay import Disturbances, Expressions
+from flow.synthetic.view import Camera
+from flow.tvl1 import tvl1
 from mjfn_jax.live import server, uploads
 from mjfn_jax.live.server import Server
 from mjfn_jax.live.session import Sessions, event, picture
@@ -557,3 +564,328 @@ def sent_slowly(site, message):
     with socket.create_connection(site.server_address, timeout=10) as connection:
         connection.sendall(message)
         return connection.recv(100)
+
+
+# In a browser
+
+FPS, SECONDS, CODE = 20, 4, 8
+"""Of the film; each frame says its number in blocks of `CODE` px at its upper edge."""
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+    *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--window-size=1000,1400"),
+)
+
+
+class Watched(Watch):
+    """Notes the frames that it is shown."""
+
+    def __init__(self, frames):
+        def label(flow, points):
+            share = np.exp(-np.abs(flow).mean((0, 1)))
+            return Label(np.array([*share / 4, 1 - share.sum() / 4], np.float32), True, {})
+
+        super().__init__(label, preset="fast")
+        self._frames = frames
+
+    def look(self, frame):
+        self._frames[frame.number] = frame.image
+        return super().look(frame)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A face with one micro-expression, as frames and as a file that a camera can play."""
+    camera = Camera((-140, -40, 420, 380), 320, 240, grey=True, margin=48)
+    expression = Expressions(micro=1, macro=0, micro_px=(1.2, 1.6))
+    _, shown = long.film(29, FPS, SECONDS, Disturbances(), expression, camera=camera)
+    frames = np.stack(list(shown))
+    for number, image in enumerate(frames):
+        image[:CODE] = 16
+        for bit in range(8):
+            image[:CODE, bit * CODE :][:, :CODE] = 235 if number >> bit & 1 else 16
+    path = tmp_path_factory.mktemp("film") / "film.y4m"
+    with open(path, "wb") as file:
+        file.write(f"YUV4MPEG2 W320 H240 F{FPS}:1 Ip A1:1 C420mpeg2\n".encode())
+        for image in frames:
+            file.write(b"FRAME\n" + image.tobytes() + bytes([128]) * (image.size // 2))
+    return frames, path
+
+
+@pytest.fixture(scope="module")
+def watching(tmp_path_factory):
+    """A server that really watches, and what each of its sessions was shown."""
+    shown = []
+
+    def make():
+        shown.append({})
+        return Watched(shown[-1])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        # Without the program that JAX compiles for it.
+        patch.setattr("mjfn_jax.recognise.watch.tvl1", functools.partial(tvl1, backend="opencv"))
+        with serving(Sessions(make), model="drawn", preset="fast") as site:
+            yield site, shown
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory, film):
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in programs:
+        pytest.skip("chromium or chromedriver is not on this machine: apt-get install "
+                    "chromium chromium-driver")  # fmt: skip
+    from selenium import webdriver
+
+    folder = tmp_path_factory.mktemp("chromium")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in (
+        *(*FLAGS, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={folder / 'net'}"),
+        f"--use-file-for-fake-video-capture={film[1]}",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    driver.get("about:blank")
+    driver.folder = folder
+    yield driver
+    with contextlib.suppress(Exception):
+        driver.quit()
+
+
+def code(image):
+    """The number in a film's frame."""
+    bits = image[CODE // 2, CODE // 2 :: CODE][:8] > 128
+    return int((bits << np.arange(8)).sum())
+
+
+def until(browser, script, what, seconds=60):
+    """What a script gives as soon as that is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := browser.execute_script(f"return {script}"):
+            return found
+        time.sleep(0.1)
+    error = browser.execute_script("return document.getElementById('error').textContent")
+    pytest.fail(f"{what}: not within {seconds} s; the page says: {error}")
+
+
+def text_of(browser, name):
+    return browser.execute_script(f"return document.getElementById('{name}').textContent")
+
+
+@pytest.fixture(scope="module")
+def by_file(film):
+    """The expressions that the command line finds in the film."""
+    watch = Watched({})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mjfn_jax.recognise.watch.tvl1", functools.partial(tvl1, backend="opencv"))
+        frames = footage.frames(film[1])
+        found = [each for frame in frames for look in watch.look(frame) for each in look.answers]
+        return [event(answer) for answer in found + watch.finish()]
+
+
+@pytest.fixture(scope="module")
+def page(browser, watching):
+    """The page, where everyone has agreed by the keyboard."""
+    from selenium.webdriver.common.keys import Keys
+
+    site, _ = watching
+    browser.get_log("browser")
+    browser.get(site.address)
+    until(browser, "about", "the page's start")
+    assert browser.find_element("id", "camera").is_enabled() is False
+    keys = browser.switch_to.active_element
+    for _ in range(20):
+        keys.send_keys(Keys.TAB)
+        keys = browser.switch_to.active_element
+        if keys.get_attribute("id") == "consent":
+            break
+    keys.send_keys(Keys.SPACE)
+    return browser
+
+
+def test_a_camera_shows_an_expression_within_a_frame_of_the_command_line(
+    page, watching, film, by_file
+):
+    from selenium.webdriver.common.keys import Keys
+
+    (truth,) = by_file
+    frames, _ = film
+    page.find_element("id", "consent").send_keys(Keys.TAB)
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    found = until(page, "events.length && events", "an expression")[0]
+    assert (found["kind"], found["region"]) == (truth["kind"], truth["region"])
+    shown = watching[1][-1]
+    for part in ("onset", "apex", "offset"):
+        assert abs(code(shown[found[part]]) - truth[part]) <= 1, part
+    for image in shown.values():  # the camera's planes, without loss
+        assert np.array_equal(image, frames[code(image)])
+    assert list(shown) == sorted(shown)
+    until(page, "run.shown.length > 5 && run.latencies.length > 5", "figures")
+    assert "px" in until(page, "document.getElementById('curves-text').textContent", "words")
+    assert page.find_element("css selector", "#events li img").is_displayed()
+    assert page.find_element("id", "flow").is_displayed()
+    live = page.find_element("id", "events").get_attribute("aria-live")
+    assert live == "polite" and "micro" in text_of(page, "events")
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    until(page, "ending && !run", "its end")
+    page.execute_async_script("ending.then(arguments[0])")
+    assert text_of(page, "camera") == "Start the camera"
+    assert page.get_log("browser") == []
+
+
+def test_a_file_shows_the_same_as_the_command_line_and_can_be_saved_and_forgotten(
+    page, watching, film, by_file
+):
+    page.find_element("id", "file").send_keys(str(film[1]))
+    until(page, "document.getElementById('state').textContent.includes('deleted')", "the end")
+    assert page.execute_script("return events") == by_file
+    assert text_of(page, "error") == ""
+    for name in ("json", "csv"):
+        page.find_element("id", name).click()
+        saved = page.folder / f"events.{name}"
+        end = time.monotonic() + 20
+        while not saved.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+    saved = json.loads((page.folder / "events.json").read_text())
+    expected = [{k: v for k, v in one.items() if k != "picture"} for one in by_file]
+    assert saved["events"] == expected and saved["frames"] == len(film[0])
+    head, row = (page.folder / "events.csv").read_text().splitlines()
+    assert dict(zip(head.split(","), row.split(","), strict=True))["apex"] == str(
+        by_file[0]["apex"]
+    )
+    page.find_element("id", "forget").click()
+    until(page, "!events.length && !moments.length", "the end")
+    assert len(watching[0].sessions) == 0
+    assert list(pathlib.Path(tempfile.gettempdir()).glob("mjfn-live-*")) == []
+    assert page.get_log("browser") == []
+
+
+def test_three_gigabytes_are_refused_on_the_page_and_not_sent(page, watching, tmp_path):
+    large = tmp_path / "large.avi"
+    with open(large, "wb") as file:
+        file.truncate(3 * 10**9)
+    page.find_element("id", "file").send_keys(str(large))
+    until(page, "!document.getElementById('error').hidden", "a sentence")
+    assert text_of(page, "error").startswith("large.avi has 3.0 GB, more than 2.0: cut it")
+    assert len(watching[0].sessions) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("NotAllowedError", "The camera may not be used: allow it"),
+        ("NotFoundError", "There is no camera: plug one in"),
+        ("NotReadableError", "The camera is busy: close the program"),
+        ("StrangeError", r"The camera cannot be used \(StrangeError\): try another"),
+    ],
+)
+def test_a_camera_that_does_not_start_is_one_sentence(page, watching, name, said):
+    refuse = """
+        navigator.mediaDevices.getUserMedia = () =>
+          Promise.reject(new DOMException("", arguments[0]));
+    """
+    page.execute_script(refuse, name)
+    page.find_element("id", "camera").click()
+    until(page, "!document.getElementById('error').hidden", "a sentence")
+    page.execute_script("delete navigator.mediaDevices.getUserMedia")
+    assert re.match(said, text_of(page, "error"))
+    assert len(watching[0].sessions) == 0
+
+
+def test_a_camera_that_is_pulled_out_and_a_fifth_page_are_told(page, watching):
+    site, _ = watching
+    page.find_element("id", "camera").click()
+    until(page, "run?.frames", "a frame")
+    page.execute_script("run.stream.getVideoTracks()[0].dispatchEvent(new Event('ended'))")
+    page.execute_async_script("ending.then(arguments[0])")
+    assert text_of(page, "error").startswith("The camera was pulled out or taken away: plug")
+    others = [opened(site) for _ in range(4)]
+    page.find_element("id", "camera").click()
+    until(page, "!document.getElementById('error').hidden", "a sentence")
+    assert text_of(page, "error").startswith("4 pages are watching already")
+    for session in others:
+        post(site, f"forget?session={session}")
+
+
+def test_without_planes_the_camera_is_painted(page, watching):
+    page.execute_script("window.MediaStreamTrackProcessor = undefined")
+    page.find_element("id", "camera").click()
+    until(page, "run?.frames > 3", "a frame")
+    page.find_element("id", "camera").click()
+    until(page, "!run", "the end")
+    *_, image = watching[1][-1].values()
+    assert image.shape == (240, 320) and image.std() > 20
+
+
+@pytest.mark.parametrize("width", [320, 390, 1000])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_its_width_and_its_words_stand_out(page, width, scheme):
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        contrasts = page.execute_script(CONTRASTS)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert len(contrasts) > 20 and min(contrasts) >= 4.5
+
+
+CONTRASTS = """
+const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => {
+  const share = part / 255;
+  return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+}).reduce((sum, part, n) => sum + part * [0.2126, 0.7152, 0.0722][n], 0);
+const behind = (element) => {
+  for (let one = element; one; one = one.parentElement) {
+    const { backgroundColor } = getComputedStyle(one);
+    if (backgroundColor !== "rgba(0, 0, 0, 0)") return backgroundColor;
+  }
+};
+const shown = (element) => element.checkVisibility()
+  && !element.closest(":disabled, [aria-disabled=true]")
+  && [...element.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
+return [...document.querySelectorAll("body *")].filter(shown).map((element) => {
+  const [one, other] = [light(getComputedStyle(element).color), light(behind(element))];
+  return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+});
+"""
+
+
+def test_everything_that_is_used_has_a_name(page):
+    nameless = """
+        return [...document.querySelectorAll("button, input, img, canvas, video, progress")]
+          .filter((one) => one.ariaHidden !== "true")
+          .filter((one) => !(one.textContent.trim() || one.labels?.[0]?.textContent.trim()
+            || one.getAttribute("aria-label") || one.alt)).map((one) => one.outerHTML);
+    """
+    assert page.execute_script(nameless) == []
+    heads = "return [...document.querySelectorAll('h1, h2')].map((one) => one.textContent)"
+    assert page.execute_script(heads)[0] == "Micro-expressions, live"
+
+
+def test_a_server_that_has_ended_is_said(page, watching):
+    page.execute_script("window.fetch = () => Promise.reject(new TypeError())")
+    page.find_element("id", "camera").click()
+    until(page, "!document.getElementById('error').hidden", "a sentence")
+    assert text_of(page, "error").startswith("The program does not answer: start mjfn live again")
+    assert page.get_log("browser") == []
+
+
+def test_nothing_was_connected_to_but_this_machine(page, watching):
+    site, _ = watching
+    page.quit()
+    log = (page.folder / "net").read_text()
+    kind = re.search(r'"TCP_CONNECT_ATTEMPT":(\d+)', log)[1]
+    attempts = [line for line in log.splitlines() if f'"type":{kind}}}' in line]
+    addresses = [found[1] for line in attempts if (found := re.search(r'"address":"(.+?)"', line))]
+    assert site.host in addresses
+    assert {address.rpartition(":")[0] for address in addresses} == {"127.0.0.1"}

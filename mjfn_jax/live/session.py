@@ -28,8 +28,8 @@ from mjfn_jax.recognise.labels import Labeller
 
 logger = logging.getLogger(__name__)
 
-FULL = 2.0
-"""px of motion that the flow image shows in full colour."""
+FULL = 1.0
+"""px of motion that a flow image shows in full colour."""
 
 _SIDE = 112  # of the flow image
 _KEPT = 900  # moments of a file that wait to be asked for
@@ -288,7 +288,7 @@ def warmed(labeller: Labeller, preset: str) -> Labeller:
 
 
 def event(answer: Answer) -> dict[str, Any]:
-    """An expression and what it is, for JSON."""
+    """An expression and what it is, with a flow image from onset to apex, for JSON."""
     found, label = answer.event, answer.label
     probabilities = {
         name: round(float(share), 4)
@@ -312,6 +312,7 @@ def event(answer: Answer) -> dict[str, Any]:
         "probabilities": probabilities,
         "units": {name: round(float(share), 3) for name, share in label.units.items()},
         "doubts": list(answer.doubts),
+        "picture": picture(answer.flow),
     }
 
 

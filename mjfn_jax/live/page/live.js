@@ -16,6 +16,8 @@ const video = $("video");
 let about = null;
 let groups = []; // [key, numbers of its regions]
 let run = null; // what is watched: { session, kind, … }
+let starting = false;
+let ending = null; // the promise of what was watched last
 let events = []; // all that is listed
 let moments = []; // of face 0, of the last SHOWN seconds
 let record = {}; // what was watched, for the files
@@ -77,9 +79,21 @@ function leave(what) {
 
 // The camera
 
-async function startCamera() {
+// One start at a time, whatever is clicked.
+async function start(how) {
+  if (starting) return;
+  starting = true;
   complain("");
-  await stop();
+  try {
+    await stop();
+    await how();
+  } finally {
+    starting = false;
+    buttons();
+  }
+}
+
+async function startCamera() {
   say("The camera starts.");
   let stream;
   try {
@@ -104,7 +118,7 @@ async function startCamera() {
   }
   const here = run;
   const [track] = stream.getVideoTracks();
-  Object.assign(here, { stream, waiting: [], busy: false, number: 0, first: null });
+  Object.assign(here, { stream, waiting: [], busy: false, number: -1, first: null });
   track.addEventListener("ended", () => {
     if (run !== here) return;
     complain("The camera was pulled out or taken away: plug it in, then start again.");
@@ -115,7 +129,6 @@ async function startCamera() {
   video.play().catch(() => {});
   $("camera").textContent = "Stop the camera";
   say("The camera is watched. Sit still, in even light, and look at it.");
-  buttons();
   if (window.MediaStreamTrackProcessor) planes(here, track).catch((error) => fail(here, error));
   else paint(here);
 }
@@ -175,7 +188,7 @@ function paint(here) {
   const next = (now, about_frame) => {
     if (run !== here) return;
     video.requestVideoFrameCallback(next);
-    if (!wanted(here)) return;
+    if (video.readyState < 2 || !wanted(here)) return;
     const { videoWidth: width, videoHeight: height } = video;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     context.drawImage(video, 0, 0);
@@ -230,10 +243,14 @@ async function pump(here) {
   }
 }
 
-async function stop() {
-  const here = run;
+// When it is over, all of what was watched is listed.
+function stop() {
+  if (run) ending = end(run);
+  return ending;
+}
+
+async function end(here) {
   run = null;
-  if (!here) return;
   record.frames = here.frames;
   record.left_out = here.dropped;
   if (here.stream) {
@@ -260,9 +277,7 @@ function idle(text) {
 
 // A file
 
-async function readFile(file) {
-  complain("");
-  await stop();
+async function startFile(file) {
   if (file.size > about.upload_bytes) {
     return complain(
       `${file.name} has ${gigabytes(file.size)} GB, more than ${gigabytes(about.upload_bytes)}: cut it, ` +
@@ -280,16 +295,7 @@ async function readFile(file) {
   video.srcObject = null;
   video.src = here.picture;
   say(`${file.name} is sent to the program on this machine.`);
-  buttons();
-  try {
-    await upload(here, file);
-    await follow(here, file.name);
-  } catch (error) {
-    if (run === here) {
-      complain(sentence(error));
-      await stop();
-    }
-  }
+  upload(here, file).then(() => follow(here, file.name)).catch((error) => fail(here, error));
 }
 
 const gigabytes = (bytes) => (bytes / 1e9).toFixed(1);
@@ -359,26 +365,34 @@ function take(seen, picture, found) {
   if (found.length) buttons();
 }
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+function percent(share) {
+  if (share > 0.99) return "> 99 %";
+  return share < 0.01 ? "< 1 %" : `${Math.round(100 * share)} %`;
+}
 
 function item(one) {
   const { kind, label, sure, probabilities, doubts } = one;
   const micro = kind === "micro";
   const name = !micro ? "a longer expression, not named" : sure ? label : `not sure, likest ${label}`;
   const line = document.createElement("li");
+  const image = document.createElement("img");
+  image.src = one.picture;
+  image.alt = "Its flow from onset to apex.";
+  const words = document.createElement("div");
   const head = document.createElement("strong");
   head.textContent = `${one.apex_time.toFixed(2)} s: ${name}`;
   const long = (one.offset_time - one.onset_time).toFixed(2);
   const parts = [
     `${micro ? "micro" : "macro"}, ${long} s from frame ${one.onset} to ${one.offset}, apex ${one.apex}`,
-    `${one.peak_px.toFixed(2)} px, most at the ${one.region}`,
+    `farthest ${one.peak_px.toFixed(2)} px (${one.region})`,
   ];
   if (micro) parts.push(list(Object.entries(probabilities).map(([of, share]) => `${of} ${percent(share)}`)));
   if (doubts.length) parts.push(`doubts: ${list(doubts)}`);
   if (one.face) parts.push(`face ${one.face}`);
   const rest = document.createElement("small");
   rest.textContent = `${parts.join("; ")}.`;
-  line.append(head, rest);
+  words.append(head, rest);
+  line.append(image, words);
   return line;
 }
 
@@ -541,7 +555,7 @@ function save(name, kind, text) {
 
 function saved() {
   const { frames = run?.frames, left_out = run?.dropped, ...rest } = record;
-  return { ...rest, frames, left_out, events };
+  return { ...rest, frames, left_out, events: events.map(({ picture, ...one }) => one) };
 }
 
 function table() {
@@ -586,6 +600,7 @@ async function forget() {
   $("file").value = "";
   clear();
   idle("All is forgotten. Nothing is watched.");
+  $("camera").focus(); // the button that was pressed can be pressed no more
 }
 
 function buttons() {
@@ -600,10 +615,10 @@ function buttons() {
 // Start
 
 $("consent").addEventListener("change", buttons);
-$("camera").addEventListener("click", () => (run?.stream ? stop() : startCamera()));
+$("camera").addEventListener("click", () => (run?.stream ? stop() : start(startCamera)));
 $("file").addEventListener("change", () => {
   const [file] = $("file").files;
-  if (file) readFile(file).finally(() => { $("file").value = ""; });
+  if (file) start(() => startFile(file)).finally(() => { $("file").value = ""; });
 });
 $("json").addEventListener("click", () => save("events.json", "application/json", `${JSON.stringify(saved(), null, 2)}\n`));
 $("csv").addEventListener("click", () => save("events.csv", "text/csv", table()));
