@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import http.client
+import http.server
 import json
 import pathlib
 import re
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow import footage
+from flow.color import flow_to_color
 from flow.errors import InputError
 from flow.spotting.events import Event
 from flow.spotting.moments import Moment
@@ -30,9 +33,10 @@ from flow.synthetic import long
 from flow.synthetic.screenplay import Disturbances, Expressions
 from flow.synthetic.view import Camera
 from flow.tvl1 import tvl1
+from mjfn_jax.commands import live
 from mjfn_jax.live import server, uploads
 from mjfn_jax.live.server import Server
-from mjfn_jax.live.session import Sessions, event, picture
+from mjfn_jax.live.session import FULL, Sessions, event, picture, warmed
 from mjfn_jax.live.uploads import Upload
 from mjfn_jax.recognise import Answer, Look, Watch
 from mjfn_jax.recognise.labels import Label
@@ -232,7 +236,7 @@ def test_a_frame_arrives_without_loss_and_is_answered(site):
     assert (seen["number"], seen["time"]) == (7, 0.2333)
     (face,) = seen["faces"]
     assert face["success"] and face["confidence"] == 0.9 and len(face["motion"]) == len(REGIONS)
-    assert seen["picture"].startswith("data:image/png;base64,") and seen["events"] == []
+    assert seen["picture"].startswith("data:image/bmp;base64,") and seen["events"] == []
     assert seen["milliseconds"] >= 0
 
 
@@ -294,9 +298,13 @@ def test_one_frame_of_a_session_is_looked_at_a_time(site):
     assert status == 409 and "one at a time" in said["error"]
 
 
-def test_the_flow_image_is_a_small_png():
-    flow = np.random.default_rng(0).normal(0, 1, (224, 224, 2)).astype(np.float32)
-    assert 1000 < len(picture(flow)) < 80_000 and picture(None) is None
+def test_the_flow_image_is_the_flow_in_the_middlebury_colours_at_half_its_sides():
+    flow = np.zeros((224, 224, 2), np.float32)
+    flow[:112, :, 0] = FULL
+    with urllib.request.urlopen(picture(flow)) as file:
+        image = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(image, flow_to_color(flow[::2, ::2], FULL))
+    assert picture(None) is None
 
 
 # Sessions
@@ -451,6 +459,42 @@ def test_a_file_of_a_process_that_was_killed_is_gone_after_the_next_start(folder
     assert list(folder.iterdir()) == []
 
 
+# The command
+
+
+def test_what_a_first_frame_needs_is_made_before_it_comes(monkeypatch):
+    monkeypatch.setattr("mjfn_jax.live.session.tvl1", functools.partial(tvl1, backend="opencv"))
+    asked = []
+
+    def label(flow, points):
+        asked.append((flow.shape, points.shape, bool(flow.any())))
+        return SURPRISE.label
+
+    assert warmed(label, "fast") is label
+    assert asked == [((224, 224, 2), (5, 2), True)]
+    with pytest.raises(InputError, match="preset 'none' is unknown"):
+        warmed(label, "none")
+
+
+def test_the_command_prints_the_address_that_opens_the_page(monkeypatch, capsys, folder):
+    seen = []
+
+    def serve(site):
+        thread = threading.Thread(target=http.server.HTTPServer.serve_forever, args=[site, 0.02])
+        thread.start()
+        seen.append(json.loads(get(site, "about")[2]))
+        site.shutdown()
+        thread.join()
+        assert capsys.readouterr().out == f"{site.address}\nCtrl-C ends it\n"
+
+    monkeypatch.setattr(Server, "serve_forever", serve)
+    monkeypatch.setattr(live, "labeller", lambda model: model)
+    monkeypatch.setattr(live, "warmed", lambda label, preset: label)
+    live.Live(preset="fast").run()
+    assert (seen[0]["model"], seen[0]["preset"]) == ("drawn", "fast")
+    assert seen[0]["regions"] == list(REGIONS)
+
+
 # Messages that are none
 
 
@@ -489,12 +533,15 @@ values = st.one_of(
     version=st.sampled_from(["HTTP/1.1", "HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/9", ""]),
     headers=st.lists(st.tuples(names | text, values), max_size=5),
     ours=st.booleans(),
+    real=st.booleans(),
     body=st.binary(max_size=200),
 )
 def test_no_message_stops_the_server_or_leaves_anything(
-    fuzzed, method, door, query, version, headers, ours, body
+    fuzzed, method, door, query, version, headers, ours, real, body
 ):
     site, folder = fuzzed
+    if real:
+        query |= {"session": site.sessions.open().name}
     head = f"{method} /{site.token}/{door}?"
     head += "&".join(f"{name}={value}" for name, value in query.items()) + f" {version}\r\n"
     if ours:
@@ -504,8 +551,8 @@ def test_no_message_stops_the_server_or_leaves_anything(
     for status in re.findall(rb"HTTP/1.1 (\d+)", sent(site, head.encode("latin-1") + body)):
         assert int(status) < 500 or int(status) in (501, 503, 505)
     assert get(site, "about")[0] == 200
-    assert list(folder.iterdir()) == []
     site.sessions.close()
+    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -809,6 +856,11 @@ def test_a_camera_that_is_pulled_out_and_a_fifth_page_are_told(page, watching):
     page.find_element("id", "camera").click()
     until(page, "!document.getElementById('error').hidden", "a sentence")
     assert text_of(page, "error").startswith("4 pages are watching already")
+    (line,) = page.get_log("browser")
+    assert (
+        "/open - Failed to load resource: the server responded with a status of 503"
+        in (line["message"])
+    )
     for session in others:
         post(site, f"forget?session={session}")
 

@@ -2,7 +2,7 @@
 "use strict";
 
 const SHOWN = 10; // seconds of curves
-const SOFT = 3; // frames that wait, from where on every second one is left out
+const SOFT = 2; // frames that wait, from where on every second one is left out
 const HARD = 15; // the same, all
 const GROUPS = { // by the names of the regions, as flow.spotting.regions has them
   brows: /brow/, lids: /lid/, cheeks: /cheek|nose|fold/, mouth: /mouth|lip|chin/,
