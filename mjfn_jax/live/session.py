@@ -203,10 +203,11 @@ class Sessions:
     Args:
       make: a fresh watch.
       most: how many there may be at a time.
-      idle: seconds after which one that nobody asks for is dropped.
+      idle: seconds after which one that nobody asks for is dropped. A browser lets a page that is
+        not seen ask once a minute.
     """
 
-    def __init__(self, make: Callable[[], Watch], most: int = 4, idle: float = 60.0):
+    def __init__(self, make: Callable[[], Watch], most: int = 4, idle: float = 150.0):
         self._make, self.most, self._idle = make, most, idle
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()

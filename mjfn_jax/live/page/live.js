@@ -20,6 +20,7 @@ let starting = false;
 let ending = null; // the promise of what was watched last
 let events = []; // all that is listed
 let moments = []; // of face 0, of the last SHOWN seconds
+let places = []; // of all faces now
 let record = {}; // what was watched, for the files
 
 // Words
@@ -55,11 +56,7 @@ function cameraSentence(error) {
 async function ask(path, options = {}) {
   const answer = await fetch(path, { cache: "no-store", ...options });
   const content = await answer.json();
-  if (!answer.ok) {
-    const error = new Error(content.error);
-    error.status = answer.status;
-    throw error;
-  }
+  if (!answer.ok) throw new Error(content.error);
   return content;
 }
 
@@ -118,7 +115,7 @@ async function startCamera() {
   }
   const here = run;
   const [track] = stream.getVideoTracks();
-  Object.assign(here, { stream, waiting: [], busy: false, number: -1, first: null });
+  Object.assign(here, { stream, waiting: [], busy: false, number: -1, first: null, last: -1 });
   track.addEventListener("ended", () => {
     if (run !== here) return;
     complain("The camera was pulled out or taken away: plug it in, then start again.");
@@ -127,7 +124,6 @@ async function startCamera() {
   video.removeAttribute("src");
   video.srcObject = stream;
   video.play().catch(() => {});
-  $("camera").textContent = "Stop the camera";
   say("The camera is watched. Sit still, in even light, and look at it.");
   if (window.MediaStreamTrackProcessor) planes(here, track).catch((error) => fail(here, error));
   else paint(here);
@@ -185,7 +181,7 @@ function grey(colours, count) {
 function paint(here) {
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  const next = (now, about_frame) => {
+  const next = (now, shown) => {
     if (run !== here) return;
     video.requestVideoFrameCallback(next);
     if (video.readyState < 2 || !wanted(here)) return;
@@ -193,7 +189,7 @@ function paint(here) {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     context.drawImage(video, 0, 0);
     const luma = grey(context.getImageData(0, 0, width, height).data, width * height);
-    const microseconds = 1000 * (about_frame.captureTime ?? now);
+    const microseconds = 1000 * (shown.captureTime ?? now);
     send(here, { luma, width, height, arrived: now, microseconds, number: here.number });
   };
   video.requestVideoFrameCallback(next);
@@ -223,12 +219,17 @@ async function pump(here) {
       const { luma, width, height, arrived, microseconds, number } = here.waiting.shift();
       here.first ??= microseconds;
       const time = Math.round(microseconds - here.first);
+      if (time <= here.last) { // a camera that stumbles
+        here.dropped += 1;
+        continue;
+      }
+      here.last = time;
       const path = `frame?${query({ session: here.session, number, microseconds: time, width, height })}`;
       const answer = await post(path, luma);
-      if (run !== here) return;
       here.frames += 1;
       here.work = answer.milliseconds;
       take([answer], answer.picture, answer.events);
+      if (document.hidden) continue; // nothing is drawn
       refresh(() => {
         const now = performance.now();
         here.latencies.push(now - arrived);
@@ -251,6 +252,7 @@ function stop() {
 
 async function end(here) {
   run = null;
+  here.request?.abort();
   record.frames = here.frames;
   record.left_out = here.dropped;
   if (here.stream) {
@@ -267,7 +269,6 @@ async function end(here) {
 }
 
 function idle(text) {
-  $("camera").textContent = "Start the camera";
   $("progress").hidden = true;
   $("face").hidden = true;
   say(text);
@@ -294,7 +295,7 @@ async function startFile(file) {
   here.picture = URL.createObjectURL(file);
   video.srcObject = null;
   video.src = here.picture;
-  say(`${file.name} is sent to the program on this machine.`);
+  say(`${file.name} goes to the program on this machine.`);
   upload(here, file).then(() => follow(here, file.name)).catch((error) => fail(here, error));
 }
 
@@ -348,6 +349,7 @@ async function follow(here, name) {
 
 function take(seen, picture, found) {
   for (const { time, faces: [face] } of seen) moments.push({ time, ...face });
+  if (seen.length) places = seen.at(-1).faces.flatMap(({ place }) => (place ? [place] : []));
   const last = moments.at(-1);
   if (last) {
     const first = moments.findIndex((each) => each.time >= last.time - SHOWN);
@@ -400,6 +402,7 @@ function item(one) {
 
 let pending = [];
 let asked = false;
+let drawn = -Infinity; // when the curves were drawn last: they move a hair a frame
 
 function refresh(then) {
   if (then) pending.push(then);
@@ -415,8 +418,11 @@ function refresh(then) {
 
 function draw() {
   const face = moments.at(-1);
-  outline(run && face?.success ? face.place : null);
+  outline(run ? places : []);
   $("face").hidden = !run || !face || face.success;
+  const now = performance.now();
+  if (run && now - drawn < 60) return;
+  drawn = now;
   curves();
 }
 
@@ -431,19 +437,21 @@ function fitted(canvas) {
   return [context, width, height];
 }
 
-// The square of the face on the picture.
-function outline(place) {
+// The squares of the faces on the picture.
+function outline(squares) {
   const [context, width, height] = fitted($("overlay"));
-  if (!place || !video.videoWidth) return;
+  if (!video.videoWidth) return;
   const scale = Math.min(width / video.videoWidth, height / video.videoHeight);
   const left = (width - scale * video.videoWidth) / 2;
   const top = (height - scale * video.videoHeight) / 2;
-  const [[a, b, c], [d, e, f]] = place;
   context.beginPath();
-  for (const [x, y] of [[0, 0], [223, 0], [223, 223], [0, 223]]) {
-    context.lineTo(left + scale * (a * x + b * y + c + 0.5), top + scale * (d * x + e * y + f + 0.5));
+  for (const [[a, b, c], [d, e, f]] of squares) {
+    const corners = [[0, 0], [223, 0], [223, 223], [0, 223]].map(([x, y]) => [
+      left + scale * (a * x + b * y + c + 0.5), top + scale * (d * x + e * y + f + 0.5),
+    ]);
+    context.moveTo(...corners.at(-1));
+    for (const corner of corners) context.lineTo(...corner);
   }
-  context.closePath();
   for (const [style, wide] of [["rgb(0 0 0 / 60%)", 4], ["#fff", 2]]) {
     context.strokeStyle = style;
     context.lineWidth = wide;
@@ -577,6 +585,7 @@ function table() {
 function clear() {
   events = [];
   moments = [];
+  places = [];
   current = [];
   record = {};
   rested = -Infinity;
@@ -590,7 +599,6 @@ function clear() {
 
 async function forget() {
   complain("");
-  run?.request?.abort();
   await stop();
   if (video.src) {
     URL.revokeObjectURL(video.src);
@@ -605,7 +613,8 @@ async function forget() {
 
 function buttons() {
   const may = $("consent").checked && about !== null;
-  $("camera").disabled = !may && !run?.stream;
+  $("camera").textContent = !run ? "Start the camera" : run.stream ? "Stop the camera" : "Stop reading";
+  $("camera").disabled = !may && !run;
   $("file").disabled = !may;
   $("file-label").setAttribute("aria-disabled", String(!may));
   $("json").disabled = $("csv").disabled = !record.source;
@@ -615,7 +624,7 @@ function buttons() {
 // Start
 
 $("consent").addEventListener("change", buttons);
-$("camera").addEventListener("click", () => (run?.stream ? stop() : start(startCamera)));
+$("camera").addEventListener("click", () => (run ? stop() : start(startCamera)));
 $("file").addEventListener("change", () => {
   const [file] = $("file").files;
   if (file) start(() => startFile(file)).finally(() => { $("file").value = ""; });
