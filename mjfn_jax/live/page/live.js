@@ -368,8 +368,8 @@ function take(seen, picture, found) {
 }
 
 function percent(share) {
-  if (share > 0.99) return "> 99 %";
-  return share < 0.01 ? "< 1 %" : `${Math.round(100 * share)} %`;
+  if (share > 0.99) return ">\u00a099\u00a0%";
+  return share < 0.01 ? "<\u00a01\u00a0%" : `${Math.round(100 * share)}\u00a0%`;
 }
 
 function item(one) {
