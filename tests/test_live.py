@@ -842,6 +842,7 @@ def test_three_gigabytes_are_refused_on_the_page_and_not_sent(page, watching, tm
     ("name", "said"),
     [
         ("NotAllowedError", "The camera may not be used: allow it"),
+        ("SecurityError", "This browser gives this page no camera: open it in"),
         ("NotFoundError", "There is no camera: plug one in"),
         ("NotReadableError", "The camera is busy: close the program"),
         ("StrangeError", r"The camera cannot be used \(StrangeError\): try another"),

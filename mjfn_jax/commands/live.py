@@ -26,8 +26,8 @@ class Live:
     port: int = 0
     """Of 127.0.0.1; 0 takes any that is free."""
     preset: Literal[*PRESETS] = "balanced"
-    """Of TV-L1 from frame to frame: `fast` for a slower machine, `reference` for none in a hurry.
-    """
+    """Of TV-L1 from frame to frame: `fast` for a slower machine; `reference` is slower than a
+    camera."""
     model: str = "drawn"
     """What names the expressions, as `mjfn_jax.load` takes it."""
     faces: Which = "largest"

@@ -44,6 +44,7 @@ function sentence(error) {
 function cameraSentence(error) {
   return {
     NotAllowedError: "The camera may not be used: allow it for this page in the browser, then start again.",
+    SecurityError: "This browser gives this page no camera: open it in Chromium or Firefox.",
     NotFoundError: "There is no camera: plug one in, or read a video file.",
     NotReadableError: "The camera is busy: close the program that uses it, then start again.",
     AbortError: "The camera does not start: close the program that uses it, then start again.",
@@ -94,7 +95,7 @@ async function startCamera() {
   say("The camera starts.");
   let stream;
   try {
-    if (!navigator.mediaDevices) throw new DOMException("", "NotFoundError");
+    if (!navigator.mediaDevices) throw new DOMException("", "SecurityError");
     stream = await navigator.mediaDevices.getUserMedia({
       audio: false,
       video: {
