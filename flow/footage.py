@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -246,6 +247,19 @@ def frames(source: str | os.PathLike | int, fps: int | float | None = None) -> I
     return _of_video(path)
 
 
+def count(source: str | os.PathLike) -> int | None:
+    """About how many frames some footage has, for a bar; None where that is not told."""
+    path = pathlib.Path(source)
+    if path.is_dir():
+        return len(folders.frames(path))
+    capture = cv2.VideoCapture(str(path))
+    try:
+        found = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
+    finally:
+        capture.release()
+    return int(found) if 0 < found < 1e9 else None
+
+
 def _of_folder(path: pathlib.Path, fps: int | float | None) -> Iterator[Frame]:
     files = folders.frames(path)
     if not files:
@@ -289,12 +303,20 @@ def _of_video(path: pathlib.Path) -> Iterator[Frame]:
                 f"{path}: {width}x{height} pixels, more than {MAX_PIXELS} or a side of more than "
                 f"{MAX_SIDE}: make it smaller"
             )
-        number, start = 0, 0.0
+        number, start, last, wrong = 0, 0.0, -math.inf, 0
         while (image := _next(capture)) is not None:
             moment = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if not last < moment < math.inf:  # some containers say nothing, or nonsense
+                moment, wrong = last + 1 / _rate(capture, path), wrong + 1
             start = moment if number == 0 else start
+            last = moment
             yield Frame(number, moment - start, f"{path}, frame {number}", image)
             number += 1
+        if wrong:
+            logger.warning(
+                "%s: %d of %d frames have no time later than the frame's before; the frame rate "
+                "that the file states was counted on", path, wrong, number,
+            )  # fmt: skip
         if number == 0:
             raise InputError(f"{path}: no frame of it can be read: convert it or copy it again")
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -302,6 +324,16 @@ def _of_video(path: pathlib.Path) -> Iterator[Frame]:
             logger.warning("%s: ends after %d of %d frames", path, number, announced)
     finally:
         capture.release()
+
+
+def _rate(capture: Any, path: pathlib.Path) -> float:
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    if not 1 <= rate <= 1000:
+        raise InputError(
+            f"{path}: its frames have no times, and it states {rate:g} frames a second: convert it "
+            "to MP4, or give a folder of frames with --fps"
+        )
+    return rate
 
 
 def _of_camera(index: int) -> Iterator[Frame]:

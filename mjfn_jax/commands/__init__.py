@@ -27,6 +27,10 @@ COMMANDS = {
         "mjfn_jax.commands.pretrain:Pretrain",
         "the recogniser of drawn motion, out of nothing",
     ),
+    "recognise": (
+        "mjfn_jax.commands.recognise:Recognise",
+        "the expressions in your own videos: when, and which",
+    ),
     "score": ("mjfn_jax.commands.score:Score", "score a prediction log of any method"),
     "report": ("mjfn_jax.commands.report:Report", "one page of finished runs"),
 }

@@ -34,6 +34,8 @@ class Answer:
     label: Label
     flow: Float32[np.ndarray, "224 224 2"]
     """From onset to apex, px of the aligned face."""
+    faces: Float32[np.ndarray, "2 224 224"]
+    """At onset and apex, aligned and under even light."""
     doubts: tuple[str, ...]
     """Why it may be wrong: `blink`, `small face`, `turned head`, `hardly followed`."""
 
@@ -163,10 +165,11 @@ class _Person:
     def _answer(self, event: Event) -> Answer:
         kept = {each.moment.number: each for each in self._kept}
         onset, apex = kept[event.onset], kept[event.apex]
-        faces = (each.face.astype(np.float32)[None] for each in (onset, apex))
-        flow = tvl1(*faces)[0]
+        faces = np.stack([onset.face, apex.face]).astype(np.float32)
+        (flow,) = tvl1(faces[:1], faces[1:])
         label = self._labeller(flow, onset.moment.points)
-        return Answer(self.number, event, label, flow, _doubts(event, onset.moment, apex.moment))
+        doubts = _doubts(event, onset.moment, apex.moment)
+        return Answer(self.number, event, label, flow, faces, doubts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
