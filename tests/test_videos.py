@@ -2,15 +2,20 @@
 
 import csv
 import os
+import pathlib
 
 import openpyxl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_reels import _patch
 from trees import write_frames, write_samm
 
 from flow import synthetic
+from flow.databases import casme_sq, coded
 from flow.databases.videos import READERS, read
 from flow.errors import InputError
+from flow.videos import Video
 
 MICRO, MACRO = "micro-expression", "macro-expression"
 PEOPLE = [(15, "s15", 1), (19, "s19", 3), (23, "s23", 7)]
@@ -248,6 +253,27 @@ def test_a_damaged_workbook_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"not a readable \.xlsx workbook") as error:
         read("casme_sq", tmp_path)
     assert "\n" not in str(error.value)
+
+
+_CELLS = st.one_of(
+    st.none(), st.integers(-(10**12), 10**12), st.integers(-2, 40), st.floats(), st.text(max_size=5)
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.tuples(_CELLS, _CELLS, _CELLS, _CELLS, _CELLS), st.sampled_from([MICRO, MACRO, "", None]))
+def test_no_row_breaks_a_reader_and_what_is_kept_lies_within_the_video(cells, kind):
+    folder = pathlib.Path("15_0101disgustingteeth")
+    videos = coded.Videos(casme_sq.LAYOUT)
+    frames = {number: folder / f"img{number:03d}.jpg" for number in range(1, 31)}
+    videos.videos[folder.name] = Video("casme_sq", "s15", folder.name, frames, 30, False, ())
+    videos.events[folder.name] = {}
+    videos.code(coded.Row("disgust1_1", folder.name, kind, *cells), "s15")
+    reading = videos.reading()
+    for event in reading.videos[0].events:
+        assert 1 <= event.onset <= event.offset <= 30
+        assert event.apex is None or event.onset <= event.apex <= event.offset
+    assert reading.videos[0].events or reading.notes
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need POSIX")
