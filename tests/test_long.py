@@ -105,6 +105,13 @@ def test_slow_drift_has_the_spread_that_is_said():
     np.testing.assert_allclose(spread, (4, 4, np.radians(1.5), 0.01), rtol=0.2)
 
 
+def test_a_long_video_does_not_wander_off():
+    posture = Disturbances(posture=1.0)
+    drifts = np.concatenate([_play(seed, 10, 600, posture).drifts for seed in range(10)])
+    spread = np.sqrt((drifts.astype(np.float64) ** 2).mean(0))
+    np.testing.assert_allclose(spread, (5, 5, np.radians(1.2), 0.015), rtol=0.25)
+
+
 def test_blinks_are_full_and_some_overlap_an_expression():
     found = []
     for seed in range(4):

@@ -32,7 +32,8 @@ class Disturbances:
     """Of the head's slow drift in the image plane: at 1 a standard deviation from the first frame
     of 4 px of a 280×340 face each way, 1.5° and 1 % of growth."""
     posture: float = 0.0
-    """Of how far the person sits up or leans, every 23 s on the average, and stays so."""
+    """Of how far the person sits up or leans, every 23 s on the average, until the next time: at 1
+    a standard deviation of 5 px of a 280×340 face each way, 1.2° and 1.5 % of growth."""
     nod: float = 0.0
     """Of the angle of nods, one in 12 s on the average: at 1 from 1.7° to 4°."""
     turn: float = 0.0
@@ -291,11 +292,12 @@ def _posture(
     factor: int | float,
     happenings: list[Happening],
 ) -> Float64[np.ndarray, "T 4"]:
-    total = np.zeros((len(t), 4))
+    total, now = np.zeros((len(t), 4)), np.zeros(4)
     for start in _times(rng, seconds, 8, 15):
         length = float(rng.uniform(0.8, 2))
         there = factor * rng.normal(0, (5, 5, np.radians(1.2), 0.015))
-        total += _ease((t - start) / length)[:, None] * there
+        total += _ease((t - start) / length)[:, None] * (there - now)
+        now = there
         happenings.append(Happening("posture", start, start + length))
     return total
 
