@@ -179,6 +179,24 @@ def test_the_face_moves_at_the_apex_as_far_as_the_truth_says():
     assert abs(int(np.argmax(change)) - event.apex) <= 2 and max(change) > 5
 
 
+@pytest.mark.parametrize(
+    "name", ["posture", "nod", "turn", "blink", "gaze", "speech", "exposure", "flicker"]
+)
+def test_every_disturbance_is_seen_when_it_happens_and_only_then(name):
+    truth, found = film(2, 10, 14, Disturbances(**{name: 1.0}), NONE, camera=CAMERA)
+    frames = list(found)
+    times = np.arange(len(frames)) / 10
+    moved = np.asarray([np.abs(frame.astype(int) - frames[0]).max() > 3 for frame in frames])
+    spans = [(each.start, each.end) for each in truth.happenings]
+    assert bool(spans) == (name != "flicker")
+    assert moved.any()
+    if name in ("nod", "blink", "speech"):  # of the others something stays
+        inside = np.any([(start <= times) & (times <= end) for start, end in spans], 0)
+        assert not moved[~inside].any() and moved[inside].mean() > 0.3
+    elif name in ("gaze", "posture", "exposure"):
+        assert not moved[times < spans[0][0]].any()
+
+
 def test_frames_come_one_at_a_time():
     _, found = film(0, 200, 60, Disturbances.of(1.0), camera=CAMERA)
     assert next(found).shape == (170, 140)

@@ -123,9 +123,15 @@ def test_a_bad_row_is_left_out_with_a_note_that_names_it(tmp_path, row, column):
 
 
 def test_a_row_that_repeats_an_expression_is_left_out(tmp_path):
-    reading = _casme_sq(tmp_path, GOOD, (*GOOD[:2], 12, 15, 20, 4, "negative", MICRO))
-    assert [event.onset for event in reading.videos[0].events] == [3]
+    reading = _casme_sq(tmp_path, GOOD, GOOD)
+    assert len(reading.videos[0].events) == 1
     assert _notes(reading, "drop") == [("disgust1_1", "name", "disgust1_1")]
+
+
+def test_another_expression_of_the_same_name_is_kept_and_said(tmp_path):
+    reading = _casme_sq(tmp_path, GOOD, (*GOOD[:2], 12, 15, 20, 4, "negative", MICRO))
+    assert [event.onset for event in reading.videos[0].events] == [3, 12]
+    assert _notes(reading, "problem") == [("disgust1_1", "name", "disgust1_1")]
 
 
 def test_an_apex_outside_the_expression_is_left_empty(tmp_path):
@@ -267,7 +273,7 @@ def test_no_row_breaks_a_reader_and_what_is_kept_lies_within_the_video(cells, ki
     videos = coded.Videos(casme_sq.LAYOUT)
     frames = {number: folder / f"img{number:03d}.jpg" for number in range(1, 31)}
     videos.videos[folder.name] = Video("casme_sq", "s15", folder.name, frames, 30, False, ())
-    videos.events[folder.name] = {}
+    videos.events[folder.name] = []
     videos.code(coded.Row("disgust1_1", folder.name, kind, *cells), "s15")
     reading = videos.reading()
     for event in reading.videos[0].events:

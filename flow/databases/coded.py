@@ -69,7 +69,7 @@ class Videos:
         self.layout = layout
         self.collector = Collector(layout.name)
         self.videos: dict[str, Video] = {}
-        self.events: dict[str, dict[str, Event]] = {}
+        self.events: dict[str, list[Event]] = {}
 
     def add(self, subject: str, folder: pathlib.Path, cropped: bool) -> None:
         """Add a video; one without frames gets a note instead."""
@@ -81,7 +81,7 @@ class Videos:
         layout = self.layout
         video = Video(layout.name, subject, folder.name, frames, layout.fps, cropped, ())
         self.videos[folder.name] = video
-        self.events[folder.name] = {}
+        self.events[folder.name] = []
 
     def code(self, row: Row, subject: str) -> None:
         """Add a row's expression to its video, or a note that says why not."""
@@ -95,10 +95,6 @@ class Videos:
         kind = self.layout.kinds.get(printable(row.kind).lower())
         if kind is None:
             return note("drop", "type", row.kind, "neither a micro- nor a macro-expression")
-        if row.name in self.events[row.video]:
-            return note(
-                "drop", "name", row.name, "the expression was already read from another row"
-            )
         onset, apex, offset = whole(row.onset), whole(row.apex), whole(row.offset)
         coded = apex is not None and apex > 0
         if onset is None or (onset == 0 and not coded):
@@ -129,6 +125,13 @@ class Videos:
             reason = "after the last frame on disk, which is taken"
             note("repair", "offset", f"{offset} -> {last}", reason)
             offset = last
+        same = [event for event in self.events[row.video] if event.name == row.name]
+        if any((e.kind, e.onset, e.offset) == (kind, onset, offset) for e in same):
+            return note(
+                "drop", "name", row.name, "the expression was already read from another row"
+            )
+        if same:
+            note("problem", "name", row.name, "another expression has this name too")
         if not coded or not onset <= apex <= offset:
             value = f"{row.apex} in {onset} to {offset}"
             note("repair", "apex", value, "no apex within the expression: left empty")
@@ -141,7 +144,7 @@ class Videos:
         if emotion and emotion not in self.layout.emotions:
             note("problem", "emotion", emotion, "an emotion that is not known: without a class")
         label = self.layout.emotions.get(emotion)
-        self.events[row.video][row.name] = Event(
+        event = Event(
             name=row.name,
             kind=kind,
             onset=onset,
@@ -151,12 +154,13 @@ class Videos:
             label=None if label is None else CLASSES.index(label),
             emotion=emotion,
         )
+        self.events[row.video].append(event)
         return None
 
     def reading(self) -> Reading:
         """What was gathered."""
         videos = [
-            dataclasses.replace(video, events=_in_order(self.events[name].values()))
+            dataclasses.replace(video, events=_in_order(self.events[name]))
             for name, video in self.videos.items()
         ]
         ordered = sorted(videos, key=lambda video: (_person(video.subject), video.name))

@@ -17,6 +17,9 @@ _EMOTIONS = {0: NEGATIVE, 1: ("happiness",), 2: ("surprise",), None: ("others",)
 _APART = 0.6
 """Seconds at least between two expressions, or an expression and speech."""
 
+_ENDS = 2.8
+"""Widths from a blink's middle to its ends, where the lids are 2 % closed."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Disturbances:
@@ -350,11 +353,12 @@ def _eyelids(
     for middle in _times(rng, seconds, 0.5 / factor, 2.7 / factor):
         shuts, opens = rng.uniform((0.03, 0.05), (0.045, 0.08))
         depth = rng.uniform(0.85, 1)
+        start, end = middle - _ENDS * float(shuts), middle + _ENDS * float(opens)
         width = np.where(t < middle, shuts, opens)
-        closed = np.maximum(closed, depth * np.exp(-0.5 * ((t - middle) / width) ** 2))
-        ends = middle - 2.5 * float(shuts), middle + 2.5 * float(opens)
-        happenings.append(Happening("blink", *ends))
-    return 1 - np.where(closed < 0.02, 0, closed)
+        lids = depth * np.exp(-0.5 * ((t - middle) / width) ** 2)
+        closed = np.maximum(closed, np.where((start < t) & (t < end), lids, 0))
+        happenings.append(Happening("blink", start, end))
+    return 1 - closed
 
 
 def _gazes(
