@@ -37,6 +37,39 @@ HALF = 9
 EYES = ((33, 133, 159, 145), (263, 362, 386, 374))
 """The corners and the lids of each eye."""
 
+_SIDE_BY_SIDE = {
+    "inner brow": ("between the brows", "middle brow"),
+    "middle brow": ("outer brow", "lower lid"),
+    "lower lid": ("cheek",),
+    "cheek": ("wing of the nose", "fold"),
+    "wing of the nose": ("fold", "upper lip", "between the brows"),
+    "fold": ("corner of the mouth",),
+    "corner of the mouth": ("upper lip", "lower lip", "chin"),
+    "upper lip": ("lower lip",),
+    "lower lip": ("chin",),
+}
+
+
+def _pairs() -> list[tuple[int, int]]:
+    names = list(REGIONS)
+    found = []
+    for i, one in enumerate(names):
+        for j, other in enumerate(names[i + 1 :], i + 1):
+            (first, _, left), (second, _, right) = one.partition(", "), other.partition(", ")
+            beside = second in _SIDE_BY_SIDE.get(first, ()) or first in _SIDE_BY_SIDE.get(
+                second, ()
+            )
+            if (
+                beside and (left == right or not left or not right)
+            ) or first == second != "lower lid":
+                found.append((i, j))
+    return found
+
+
+PAIRS = np.array(_pairs())
+"""Regions [P, 2] that lie side by side or mirror each other, by their places in `REGIONS`. What a
+face does moves both of a pair. The lower lids are none: they move when the gaze does."""
+
 LIDS = slice(7, 9)
 """The lower lids."""
 
