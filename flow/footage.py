@@ -21,6 +21,7 @@ from flow.databases import folders
 from flow.disk import given
 from flow.errors import InputError
 from flow.faces.detector import find_face
+from flow.videos import Video
 from flow.faces.frames import MAX_PIXELS, MAX_SIDE, cut, read_content, read_face, read_grey
 
 logger = logging.getLogger(__name__)
@@ -226,11 +227,13 @@ def _name(source: Source) -> str:
     return str(source)
 
 
-def frames(source: str | os.PathLike | int, fps: int | float | None = None) -> Iterator[Frame]:
+def frames(
+    source: Video | str | os.PathLike | int, fps: int | float | None = None
+) -> Iterator[Frame]:
     """The frames of some footage, whole and grey, one at a time.
 
     Args:
-      source: a folder of frames; a video file; the index of a camera.
+      source: a database's long video; a folder of frames; a video file; the index of a camera.
       fps: frames a second of a folder of frames.
 
     Raises:
@@ -238,6 +241,8 @@ def frames(source: str | os.PathLike | int, fps: int | float | None = None) -> I
     """
     if isinstance(source, int):
         return _of_camera(source)
+    if isinstance(source, Video):
+        return _of_files(source.frames, min(source.frames), source.fps, None)
     path = pathlib.Path(source)
     if path.is_dir():
         return _of_folder(path, fps)

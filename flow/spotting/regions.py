@@ -1,7 +1,9 @@
 """The regions of a face whose motion is watched, and the motion that is the head's."""
 
 import collections
+import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -50,23 +52,20 @@ _SIDE_BY_SIDE = {
 }
 
 
-def _pairs() -> list[tuple[int, int]]:
-    names = list(REGIONS)
-    found = []
-    for i, one in enumerate(names):
-        for j, other in enumerate(names[i + 1 :], i + 1):
-            (first, _, left), (second, _, right) = one.partition(", "), other.partition(", ")
-            beside = second in _SIDE_BY_SIDE.get(first, ()) or first in _SIDE_BY_SIDE.get(
-                second, ()
-            )
-            if (
-                beside and (left == right or not left or not right)
-            ) or first == second != "lower lid":
-                found.append((i, j))
-    return found
+def _pairs() -> Iterator[tuple[int, int]]:
+    for (i, one), (j, other) in itertools.combinations(enumerate(REGIONS), 2):
+        (first, _, side), (second, _, other_side) = one.partition(", "), other.partition(", ")
+        if first == second:
+            if first != "lower lid":
+                yield i, j
+            continue
+        across = side != other_side and side and other_side
+        beside = second in _SIDE_BY_SIDE.get(first, ()) or first in _SIDE_BY_SIDE.get(second, ())
+        if beside and not across:
+            yield i, j
 
 
-PAIRS = np.array(_pairs())
+PAIRS = np.array(list(_pairs()))
 """Regions [P, 2] that lie side by side or mirror each other, by their places in `REGIONS`. What a
 face does moves both of a pair. The lower lids are none: they move when the gaze does."""
 
