@@ -21,8 +21,8 @@ from flow.databases import folders
 from flow.disk import given
 from flow.errors import InputError
 from flow.faces.detector import find_face
-from flow.videos import Video
 from flow.faces.frames import MAX_PIXELS, MAX_SIDE, cut, read_content, read_face, read_grey
+from flow.videos import Video
 
 logger = logging.getLogger(__name__)
 

@@ -98,8 +98,8 @@ class Spotter:
     A moment is compared with what was before and comes after it, so that drift and lasting
     changes cancel: e(t) = p(t) − ½ (p(t − K) + p(t + K)), for the motion p of each region and the
     reach K of each scale. What stands out in a pair of regions is a peak; from there the motion
-    along its direction is followed down both sides. The same moments give the same events, whether they come
-    from a file or a camera.
+    along its direction is followed down both sides. The same moments give the same events, whether
+    they come from a file or a camera.
     """
 
     def __init__(self, settings: Settings = Settings()):

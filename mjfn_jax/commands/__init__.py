@@ -31,6 +31,10 @@ COMMANDS = {
         "mjfn_jax.commands.recognise:Recognise",
         "the expressions in your own videos: when, and which",
     ),
+    "spotting": (
+        "mjfn_jax.commands.spotting:Spotting",
+        "how well expressions are spotted in long videos",
+    ),
     "score": ("mjfn_jax.commands.score:Score", "score a prediction log of any method"),
     "report": ("mjfn_jax.commands.report:Report", "one page of finished runs"),
 }
