@@ -6,16 +6,19 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
+import matplotlib
 import numpy as np
 
 from flow import cores, footage
 from flow.databases import videos
 from flow.disk import given, kept, names
 from flow.errors import InputError
+from flow.faces.frames import read_grey
 from flow.footage import Frame
 from flow.progress import bar
 from flow.spotting.events import Settings
-from flow.synthetic.long import film
+from flow.synthetic.long import CAMERA, film
+from flow.synthetic.photo import Photo
 from flow.synthetic.screenplay import Disturbances, Expressions
 from flow.tvl1 import PRESETS
 from mjfn_jax.commands.console import writing
@@ -28,6 +31,8 @@ from mjfn_jax.scores.spotting import Interval
 
 _USUAL = Disturbances.of(1.0)
 _HEAD = dataclasses.replace(_USUAL, drift=3.0, posture=3.0, nod=3.0, turn=3.0)
+_HOPPER = pathlib.Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
+_PHOTO = dataclasses.replace(_USUAL, blink=0.0, gaze=0.0)  # a photograph's eyes do neither
 _SOME, _NONE = Expressions(), Expressions(micro=0, macro=0)
 
 
@@ -44,6 +49,8 @@ class Group:
     seconds: float = 30.0
     disturbances: Disturbances = _USUAL
     expressions: Expressions = _SOME
+    photo: pathlib.Path | None = None
+    """Shown instead of invented faces."""
 
 
 GROUPS = {
@@ -85,6 +92,9 @@ class Spotting:
     """Follow links that lead out of --source."""
     videos: int = 8
     """How many rendered videos of the usual kind; of others in proportion."""
+    photos: tuple[pathlib.Path, ...] = (_HOPPER,)
+    """Photographs of faces, moved as the invented ones are: half as many videos of each. By default
+    the one that Matplotlib ships."""
     model: str = "drawn"
     """What names the expressions, as for `mjfn recognise`."""
     preset: str = "balanced"
@@ -132,7 +142,11 @@ class Spotting:
             raise InputError(f"--source={self.source}: rendered videos have none; give --dataset")
         if self.videos < 1:
             raise InputError(f"--videos={self.videos}: at least 1")
-        for name, group in GROUPS.items():
+        photos = {
+            f"photograph {path.stem}": Group(500, 0.5, disturbances=_PHOTO, photo=path)
+            for path in self.photos
+        }
+        for name, group in (GROUPS | photos).items():
             for n in range(max(1, round(self.videos * group.share))):
                 yield _rendered(name, group, group.first + n)
 
@@ -190,8 +204,12 @@ class Spotting:
 
 
 def _rendered(name: str, group: Group, seed: int) -> _Video:
+    view = None if group.photo is None else Photo(read_grey(group.photo), CAMERA)
+
     def make():
-        return film(seed, group.fps, group.seconds, group.disturbances, group.expressions)
+        return film(
+            seed, group.fps, group.seconds, group.disturbances, group.expressions, view=view
+        )
 
     truth = [
         {

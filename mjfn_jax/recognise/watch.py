@@ -18,7 +18,6 @@ from mjfn_jax.recognise.labels import Label, Labeller
 Which = Literal["largest", "each"]
 """Which faces are watched."""
 
-_SEARCH = {"largest": 0.5, "each": 1.0}  # seconds between two searches
 _SMALL = 2 / 3  # px of the frame that one of the face has, below which a face is small
 _TURNED = 4.0  # px of a point 100 px deep, from which on the head turns too much in an expression
 _LEAVES = 0.5  # share of corners below which the face is hardly followed
@@ -83,7 +82,7 @@ class Watch:
         self._new = lambda number: _Person(number, labeller, preset, settings)
         self._people = [self._new(0)]
         self._each = faces == "each"
-        self._search = Search(_SEARCH[faces])
+        self._search = Search(1.0, 1.0) if self._each else Search()
 
     def look(self, frame: Frame) -> list[Look]:
         """The next frame, of every face that was seen so far; of face 0 always."""
