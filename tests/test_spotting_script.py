@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from skimage import data
 
+from flow import synthetic
 from flow.errors import InputError
 from flow.faces.detector import find_face
+from flow.synthetic import reels
 from flow.synthetic.long import CAMERA, film
 from flow.synthetic.photo import Photo
+from flow.synthetic.reels import Reel
 from flow.synthetic.screenplay import Disturbances, Expressions
+from flow.synthetic.view import Camera
 from mjfn_jax.commands import spotting
 from mjfn_jax.commands.spotting import Spotting
 
@@ -70,3 +74,18 @@ def test_a_photograph_moves_as_the_invented_faces_do():
 def test_a_photograph_without_a_face_is_refused():
     with pytest.raises(InputError, match="no face is seen in the photograph"):
         Photo(np.full((200, 200), 90, np.uint8), CAMERA)
+
+
+def test_a_database_s_long_videos_are_watched_by_the_same_code(tmp_path, monkeypatch):
+    one = Expressions(micro=1, macro=0, micro_px=(1.4, 1.5))
+    reel = Reel("casme_sq", 15, "15_0503unnyfarting", 2.0, one, "s15")
+    camera = Camera((-40, -40, 320, 380), 240, 280, grey=True, margin=24)
+    monkeypatch.setattr(reels, "REELS", (reel,))
+    monkeypatch.setattr(reels, "CAMERAS", {"casme_sq": camera})
+    synthetic.render(tmp_path / "out", "long", difficulty=0.3, processes=1)
+    script = Spotting(
+        dataset="casme_sq", source=tmp_path / "out", preset="fast", out=tmp_path / "runs"
+    )
+    group = script.run()["groups"]["casme_sq"]
+    assert (group["videos"], group["micro"]["true"]) == (1, 1)
+    assert group["micro"]["found"] == 1 and "micro_recall" not in group
