@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -21,6 +22,7 @@ from flow.disk import given
 from flow.errors import InputError
 from flow.faces.detector import find_face
 from flow.faces.frames import MAX_PIXELS, MAX_SIDE, cut, read_content, read_face, read_grey
+from flow.videos import Video
 
 logger = logging.getLogger(__name__)
 
@@ -225,11 +227,13 @@ def _name(source: Source) -> str:
     return str(source)
 
 
-def frames(source: str | os.PathLike | int, fps: int | float | None = None) -> Iterator[Frame]:
+def frames(
+    source: Video | str | os.PathLike | int, fps: int | float | None = None
+) -> Iterator[Frame]:
     """The frames of some footage, whole and grey, one at a time.
 
     Args:
-      source: a folder of frames; a video file; the index of a camera.
+      source: a database's long video; a folder of frames; a video file; the index of a camera.
       fps: frames a second of a folder of frames.
 
     Raises:
@@ -237,6 +241,8 @@ def frames(source: str | os.PathLike | int, fps: int | float | None = None) -> I
     """
     if isinstance(source, int):
         return _of_camera(source)
+    if isinstance(source, Video):
+        return _of_files(source.frames, min(source.frames), source.fps, None)
     path = pathlib.Path(source)
     if path.is_dir():
         return _of_folder(path, fps)
@@ -244,6 +250,19 @@ def frames(source: str | os.PathLike | int, fps: int | float | None = None) -> I
         raise InputError(f"{path}: no such file: give a folder of frames or a video")
     given.check(path, MAX_BYTES, "give a folder of frames or a video")
     return _of_video(path)
+
+
+def count(source: str | os.PathLike) -> int | None:
+    """About how many frames some footage has, for a bar; None where that is not told."""
+    path = pathlib.Path(source)
+    if path.is_dir():
+        return len(folders.frames(path))
+    capture = cv2.VideoCapture(str(path))
+    try:
+        found = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
+    finally:
+        capture.release()
+    return int(found) if 0 < found < 1e9 else None
 
 
 def _of_folder(path: pathlib.Path, fps: int | float | None) -> Iterator[Frame]:
@@ -289,12 +308,20 @@ def _of_video(path: pathlib.Path) -> Iterator[Frame]:
                 f"{path}: {width}x{height} pixels, more than {MAX_PIXELS} or a side of more than "
                 f"{MAX_SIDE}: make it smaller"
             )
-        number, start = 0, 0.0
+        number, start, last, wrong = 0, 0.0, -math.inf, 0
         while (image := _next(capture)) is not None:
             moment = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if not last < moment < math.inf:  # some containers say nothing, or nonsense
+                moment, wrong = last + 1 / _rate(capture, path), wrong + 1
             start = moment if number == 0 else start
+            last = moment
             yield Frame(number, moment - start, f"{path}, frame {number}", image)
             number += 1
+        if wrong:
+            logger.warning(
+                "%s: %d of %d frames have no time later than the frame's before; the frame rate "
+                "that the file states was counted on", path, wrong, number,
+            )  # fmt: skip
         if number == 0:
             raise InputError(f"{path}: no frame of it can be read: convert it or copy it again")
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -302,6 +329,16 @@ def _of_video(path: pathlib.Path) -> Iterator[Frame]:
             logger.warning("%s: ends after %d of %d frames", path, number, announced)
     finally:
         capture.release()
+
+
+def _rate(capture: Any, path: pathlib.Path) -> float:
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    if not 1 <= rate <= 1000:
+        raise InputError(
+            f"{path}: its frames have no times, and it states {rate:g} frames a second: convert it "
+            "to MP4, or give a folder of frames with --fps"
+        )
+    return rate
 
 
 def _of_camera(index: int) -> Iterator[Frame]:

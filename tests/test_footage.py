@@ -274,3 +274,51 @@ def test_a_pipe_among_frames_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "1.png")
     with pytest.raises(InputError, match=r"1\.png: a pipe, a device or a socket"):
         footage.read(tmp_path, fps=100, cropped=True)
+
+
+def test_a_video_whose_camera_was_held_upright_is_turned_as_its_file_says(tmp_path):
+    path = tmp_path / "upright.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, :32] = 255  # white on the left
+    for _ in range(3):
+        writer.write(image)
+    writer.release()
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40  # the track's matrix, 16.16 and 2.30 numbers
+    one, none = 0x10000, 0
+    turned = (none, one, 0, -one & 0xFFFFFFFF, none, 0, 48 * one, 0, 0x40000000)
+    content[at : at + 36] = b"".join(value.to_bytes(4, "big") for value in turned)
+    path.write_bytes(content)
+    for frame in footage.frames(path):
+        assert frame.image.shape == (64, 48)
+        top, bottom = frame.image[:32].mean(), frame.image[32:].mean()
+        assert top > 200 > 50 > bottom
+
+
+def test_frames_without_times_are_counted_by_the_rate_that_the_file_states(
+    tmp_path, monkeypatch, caplog
+):
+    path = _write_video(tmp_path / "v.avi", [10, 20, 30])
+    real = cv2.VideoCapture
+
+    class NoTimes:
+        def __init__(self, name):
+            self._capture = real(name)
+
+        def get(self, what):
+            return 0.0 if what == cv2.CAP_PROP_POS_MSEC else self._capture.get(what)
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+    monkeypatch.setattr(cv2, "VideoCapture", NoTimes)
+    times = [frame.time for frame in footage.frames(path)]
+    assert times == pytest.approx([0, 1 / 25, 2 / 25])
+    assert "2 of 3 frames have no time later" in caplog.text
+
+
+def test_the_number_of_frames_is_told_for_a_bar(tmp_path, clip):
+    assert footage.count(_write_video(tmp_path / "v.avi", [10, 20, 30])) == 3
+    assert footage.count(tmp_path) == 3
+    assert footage.count(tmp_path / "none.avi") is None

@@ -105,6 +105,13 @@ def test_slow_drift_has_the_spread_that_is_said():
     np.testing.assert_allclose(spread, (4, 4, np.radians(1.5), 0.01), rtol=0.2)
 
 
+def test_a_long_video_does_not_wander_off():
+    posture = Disturbances(posture=1.0)
+    drifts = np.concatenate([_play(seed, 10, 600, posture).drifts for seed in range(10)])
+    spread = np.sqrt((drifts.astype(np.float64) ** 2).mean(0))
+    np.testing.assert_allclose(spread, (5, 5, np.radians(1.2), 0.015), rtol=0.25)
+
+
 def test_blinks_are_full_and_some_overlap_an_expression():
     found = []
     for seed in range(4):
@@ -170,6 +177,24 @@ def test_the_face_moves_at_the_apex_as_far_as_the_truth_says():
     change = [np.abs(frame.astype(int) - frames[0]).max() for frame in frames]
     assert not any(change[: event.onset]) and not any(change[event.offset + 1 :])
     assert abs(int(np.argmax(change)) - event.apex) <= 2 and max(change) > 5
+
+
+@pytest.mark.parametrize(
+    "name", ["posture", "nod", "turn", "blink", "gaze", "speech", "exposure", "flicker"]
+)
+def test_every_disturbance_is_seen_when_it_happens_and_only_then(name):
+    truth, found = film(2, 10, 14, Disturbances(**{name: 1.0}), NONE, camera=CAMERA)
+    frames = list(found)
+    times = np.arange(len(frames)) / 10
+    moved = np.asarray([np.abs(frame.astype(int) - frames[0]).max() > 3 for frame in frames])
+    spans = [(each.start, each.end) for each in truth.happenings]
+    assert bool(spans) == (name != "flicker")
+    assert moved.any()
+    if name in ("nod", "blink", "speech"):  # of the others something stays
+        inside = np.any([(start <= times) & (times <= end) for start, end in spans], 0)
+        assert not moved[~inside].any() and moved[inside].mean() > 0.3
+    elif name in ("gaze", "posture", "exposure"):
+        assert not moved[times < spans[0][0]].any()
 
 
 def test_frames_come_one_at_a_time():

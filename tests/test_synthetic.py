@@ -315,7 +315,7 @@ def test_both_irises_turn_to_the_same_side_and_nothing_else_moves():
 
 def test_a_turned_head_moves_its_middle_most_and_the_wall_not():
     who = identity.draw(np.random.default_rng(1))
-    depth = view.depth(who, _X, _Y)
+    depth = view.depth(who.marks, who.face_half, _X, _Y)
     assert depth.argmax() // 280 == pytest.approx((who.marks.chin - 32) / 2, abs=1)
     assert 0.8 * who.face_half < depth.max() < who.face_half
     assert not depth[:, 0].any() and not depth[-1].any()
@@ -323,12 +323,12 @@ def test_a_turned_head_moves_its_middle_most_and_the_wall_not():
 
 def test_a_turned_heads_source_is_the_inverse_of_its_motion():
     who = identity.draw(np.random.default_rng(1))
-    depth = view.depth(who, _X, _Y)
+    depth = view.depth(who.marks, who.face_half, _X, _Y)
     turn = np.float32([0.03, -0.02])
     calm, still = np.zeros((*_X.shape, 2), np.float32), np.zeros(4, np.float32)
     camera = motion.CAMERAS["casme2"]
     sx, sy = view.inverse(calm, 0.0, still, _X, _Y, camera, depth[..., None] * turn)
-    there = view.depth(who, sx, sy)[..., None] * turn
+    there = view.depth(who.marks, who.face_half, sx, sy)[..., None] * turn
     assert np.abs(sx + there[..., 0] - _X).max() < 0.03
     assert np.abs(sy + there[..., 1] - _Y).max() < 0.03
 

@@ -7,6 +7,8 @@ import pathlib
 import re
 import stat
 import unicodedata
+from collections.abc import Sequence
+from typing import TypeVar
 
 from flow.clips import CLASSES, Clip
 from flow.cores import pool
@@ -14,6 +16,7 @@ from flow.databases.folders import LEAVES, inside, spelled_alike
 from flow.databases.reading import Note, Reading, printable
 from flow.disk import given
 from flow.errors import InputError
+from flow.videos import Video
 
 logger = logging.getLogger(__name__)
 
@@ -33,23 +36,38 @@ def looked_at(reading: Reading, source: pathlib.Path, follow_links: bool = False
       source: the folder that the user named.
       follow_links: whether links may lead out of it.
     """
-    clips, notes = [], []
-    for clip in reading.clips:
-        note = _odd(clip, source, follow_links)
-        notes += [note] if note else []
-        clips += [clip] if note is None or note.action != "drop" else []
-    notes += [*_copies(clips), *_spellings(clips)]
-    for note in notes:
+    clips, notes = reachable(reading.clips, source, follow_links)
+    more = (*_copies(clips), *_spellings(clips))
+    for note in more:
         logger.warning("%s", note)
-    return Reading(tuple(clips), (*reading.notes, *notes))
+    return Reading(clips, (*reading.notes, *notes, *more))
 
 
-def _note(clip: Clip, column: str, value: object, action: str, reason: str) -> Note:
+Footage = TypeVar("Footage", Clip, Video)
+
+
+def reachable(
+    footage: tuple[Footage, ...], source: pathlib.Path, follow_links: bool = False
+) -> tuple[tuple[Footage, ...], tuple[Note, ...]]:
+    """The clips or videos without those that links out of the source lead to; a note, logged as a
+    warning, for each of these and for each with a frame that is no file."""
+    kept, notes = [], []
+    for each in footage:
+        note = _odd(each, source, follow_links)
+        if note is not None:
+            notes.append(note)
+            logger.warning("%s", note)
+        if note is None or note.action != "drop":
+            kept.append(each)
+    return tuple(kept), tuple(notes)
+
+
+def _note(clip: Clip | Video, column: str, value: object, action: str, reason: str) -> Note:
     shown = map(printable, (clip.subject, clip.name))
     return Note(clip.database, *shown, column, printable(value), action, reason)
 
 
-def _odd(clip: Clip, source: pathlib.Path, follow_links: bool) -> Note | None:
+def _odd(clip: Clip | Video, source: pathlib.Path, follow_links: bool) -> Note | None:
     """What is odd about the files of a clip."""
     parents = {path.parent for path in clip.frames.values()}
     if not follow_links:
@@ -72,7 +90,7 @@ def _odd(clip: Clip, source: pathlib.Path, follow_links: bool) -> Note | None:
     return None
 
 
-def _copies(clips: list[Clip]) -> list[Note]:
+def _copies(clips: Sequence[Clip]) -> list[Note]:
     """A note for each two clips that share a frame."""
     with pool(32) as threads:  # which wait for the disk rather than for a core
         digests = list(threads.map(_digests, clips))
@@ -108,7 +126,7 @@ def _digests(clip: Clip) -> set[bytes]:
     return found
 
 
-def _spellings(clips: list[Clip]) -> list[Note]:
+def _spellings(clips: Sequence[Clip]) -> list[Note]:
     """A note for each subject whose name is that of an earlier one in another spelling."""
     first: dict[tuple[str, str], Clip] = {}
     notes: dict[tuple[str, str], Note] = {}

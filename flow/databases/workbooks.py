@@ -92,6 +92,15 @@ def rows(
     )
 
 
+def sheets(path: pathlib.Path) -> dict[str, list[tuple[object, ...]]]:
+    """All cells of a workbook that has no headers, by the titles of its sheets, in order.
+
+    Raises:
+      InputError: no workbook, a corrupted or an oversized one.
+    """
+    return dict(_sheets(path, None))
+
+
 def _plain(value: object) -> str:
     """A header's letters and digits only, lower case: `Onset Frame` and `OnsetFrame` agree."""
     return re.sub(r"[^a-z0-9]", "", str(value).lower())

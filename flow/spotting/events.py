@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from flow.spotting.moments import Moment
-from flow.spotting.regions import LIDS, MOUTH, REGIONS, UPPER
+from flow.spotting.regions import LIDS, MOUTH, PAIRS, REGIONS, UPPER
 
 MICRO = 0.5
 """Longest micro-expression, seconds."""
@@ -25,7 +25,7 @@ class Scale:
     reach: float
     """Seconds before and after a moment that it is compared with."""
     least: float
-    """px that two regions must differ from both."""
+    """px that two regions of a pair must differ from both."""
     longest: float
     """Seconds from the peak to the onset, and to the offset."""
 
@@ -35,8 +35,8 @@ class Settings:
     """How expressions are spotted."""
 
     scales: tuple[Scale, ...] = (
-        Scale("micro", 0.25, 0.15, 0.5),
-        Scale("macro", 0.8, 0.4, 2.5),
+        Scale("micro", 0.25, 0.09, 0.5),
+        Scale("macro", 1.2, 0.6, 2.5),
     )
     deviations: float = 5.0
     """Above the median of the last `memory` seconds, in robust standard deviations, where that is
@@ -56,9 +56,9 @@ class Settings:
     upper face must move twice as far."""
     rest: float = 0.4
     """Of a scale's reach: how long a side of a peak may hardly sink before it ends."""
-    lowest: float = 0.18
+    lowest: float = 0.13
     """px that the region which moves most must move."""
-    speech: tuple[float, float, float] = (1.2, 0.75, 0.4)
+    speech: tuple[float, float, float] = (1.2, 0.75, 0.25)
     """Seconds before and after a peak of the mouth in which a mouth that speaks opens or closes
     oftener than for two expressions, and by which share of the peak's height."""
     tolerance: float = 0.05
@@ -97,9 +97,9 @@ class Spotter:
 
     A moment is compared with what was before and comes after it, so that drift and lasting
     changes cancel: e(t) = p(t) − ½ (p(t − K) + p(t + K)), for the motion p of each region and the
-    reach K of each scale. What stands out in two regions is a peak; from there the motion along its
-    direction is followed down both sides. The same moments give the same events, whether they come
-    from a file or a camera.
+    reach K of each scale. What stands out in a pair of regions is a peak; from there the motion
+    along its direction is followed down both sides. The same moments give the same events, whether
+    they come from a file or a camera.
     """
 
     def __init__(self, settings: Settings = Settings()):
@@ -197,14 +197,15 @@ class Spotter:
         usual = look.usual(self._settings.deviations)
         look.add(time, sizes)
         above = sizes / (np.maximum(look.scale.least, usual) + self._settings.head * turned)
-        above[LIDS.start + above[LIDS].argmin()] = 0  # both move when the gaze does
         if self._blinks_at(time, time):
             above[UPPER] /= 2
             above[LIDS] = 0
-        score = float(np.sort(above)[-2])  # two regions must stand out
+        lower = above[PAIRS].min(1)  # both of a pair must stand out
+        score = float(lower.max())
         if score <= 1:
             return
-        peak = _Peak(time, score, above >= score)
+        pair = np.isin(np.arange(len(REGIONS)), PAIRS[lower.argmax()])
+        peak = _Peak(time, score, pair)
         if look.peaks and time - look.peaks[-1].time < reach:
             if score > look.peaks[-1].score:
                 look.peaks[-1] = peak
@@ -218,7 +219,7 @@ class Spotter:
             return False
         seen = [self._at(peak.time + by, "motion") for by in np.arange(-before, after, 0.033)]
         ways = np.array([(motion * direction).sum() for motion in seen if motion is not None])
-        return _turns(ways, share * height) > 5
+        return _turns(ways, share * height) > 4
 
     def _event(self, look: "_Look", peak: "_Peak") -> Event | None:
         """The expression about a peak; None if it is a step, or of another kind."""
@@ -289,9 +290,9 @@ class _Kept:
 class _Peak:
     time: float
     score: float
-    """By how much two regions stand above their thresholds or more; 1 is at it."""
+    """By how much both of a pair stand above their thresholds or more; 1 is at it."""
     regions: Bool[np.ndarray, " R"]
-    """The two that stand out most."""
+    """The two of the pair that stands out most."""
 
 
 class _Look:

@@ -151,24 +151,29 @@ class Watcher:
 
 
 class Search:
-    """Looks for faces, now and then."""
+    """Looks for faces, now and then.
 
-    def __init__(self, every: float):
-        self._every = every
-        """Seconds between two searches."""
+    Args:
+      every: seconds between two searches.
+      again: the same after one that found a face.
+    """
+
+    def __init__(self, every: float = 0.5, again: float = 0.1):
+        self._every, self._again = every, again
         self._next = -math.inf
 
     def look(self, frame: Frame) -> list[Box] | None:
         """The faces of a frame, the largest first; None where it is too early to look again."""
         if frame.time < self._next:
             return None
-        self._next = frame.time + self._every
-        return find_faces(frame.image, _LONGEST)
+        found = find_faces(frame.image, _LONGEST)
+        self._next = frame.time + (self._again if found else self._every)
+        return found
 
 
 def moments(frames: Iterable[Frame], preset: str = "balanced") -> Iterator[Moment]:
     """The moments of the largest face of some footage, see `flow.footage.frames`."""
-    watcher, search = Watcher(preset), Search(0.5)
+    watcher, search = Watcher(preset), Search()
     for frame in frames:
         found = search.look(frame) if watcher.lost else None
         yield watcher.look(frame, found[0] if found else None)

@@ -1,7 +1,9 @@
 """The regions of a face whose motion is watched, and the motion that is the head's."""
 
 import collections
+import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -36,6 +38,36 @@ HALF = 9
 
 EYES = ((33, 133, 159, 145), (263, 362, 386, 374))
 """The corners and the lids of each eye."""
+
+_SIDE_BY_SIDE = {
+    "inner brow": ("between the brows", "middle brow"),
+    "middle brow": ("outer brow", "lower lid"),
+    "lower lid": ("cheek",),
+    "cheek": ("wing of the nose", "fold"),
+    "wing of the nose": ("fold", "upper lip", "between the brows"),
+    "fold": ("corner of the mouth",),
+    "corner of the mouth": ("upper lip", "lower lip", "chin"),
+    "upper lip": ("lower lip",),
+    "lower lip": ("chin",),
+}
+
+
+def _pairs() -> Iterator[tuple[int, int]]:
+    for (i, one), (j, other) in itertools.combinations(enumerate(REGIONS), 2):
+        (first, _, side), (second, _, other_side) = one.partition(", "), other.partition(", ")
+        if first == second:
+            if first != "lower lid":
+                yield i, j
+            continue
+        across = side != other_side and side and other_side
+        beside = second in _SIDE_BY_SIDE.get(first, ()) or first in _SIDE_BY_SIDE.get(second, ())
+        if beside and not across:
+            yield i, j
+
+
+PAIRS = np.array(list(_pairs()))
+"""Regions [P, 2] that lie side by side or mirror each other, by their places in `REGIONS`. What a
+face does moves both of a pair. The lower lids are none: they move when the gaze does."""
 
 LIDS = slice(7, 9)
 """The lower lids."""

@@ -69,6 +69,7 @@ def film(
     expressions: Expressions = EXPRESSIONS,
     who: Identity | None = None,
     camera: Camera = CAMERA,
+    view: View | None = None,
 ) -> tuple[Truth, Iterator[UInt8[np.ndarray, "H W *channels"]]]:
     """Film an invented face.
 
@@ -83,6 +84,7 @@ def film(
       expressions: how many, and how large. A short video may have no room for all of them.
       who: the face; drawn from the seed if None.
       camera: what it is seen by.
+      view: what is shown instead of that face by that camera, a photograph for one.
 
     Returns:
       The truth, and the frames from the first on: grey, or BGR if the camera has colours.
@@ -98,7 +100,9 @@ def film(
         who = identity.draw(generator(seed, "film", "identity"))
     times = np.arange(round(seconds * fps)) / fps
     play = screenplay.write(seed, times, seconds, disturbances, expressions)
-    view = View(who, camera)
+    if view is None:
+        view = View(who, camera)
+    camera = view.camera
     truth = Truth(
         fps=float(fps),
         events=tuple(_event(act, fps, play.happenings) for act in play.acts if act.emotion),
@@ -144,7 +148,7 @@ def _frames(
         strength = 0.0
         if act is not None and act.onset < time:
             if peak is None:
-                peak = field(act.performance, view.who.marks, view.x, view.y)
+                peak = field(act.performance, view.marks, view.x, view.y)
             strength = float(act.strengths(times[number : number + 1])[0])
         pose = Pose(
             drift=play.drifts[number],

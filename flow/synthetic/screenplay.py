@@ -17,6 +17,9 @@ _EMOTIONS = {0: NEGATIVE, 1: ("happiness",), 2: ("surprise",), None: ("others",)
 _APART = 0.6
 """Seconds at least between two expressions, or an expression and speech."""
 
+_ENDS = 2.8
+"""Widths from a blink's middle to its ends, where the lids are 2 % closed."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Disturbances:
@@ -32,7 +35,8 @@ class Disturbances:
     """Of the head's slow drift in the image plane: at 1 a standard deviation from the first frame
     of 4 px of a 280×340 face each way, 1.5° and 1 % of growth."""
     posture: float = 0.0
-    """Of how far the person sits up or leans, every 23 s on the average, and stays so."""
+    """Of how far the person sits up or leans, every 23 s on the average, until the next time: at 1
+    a standard deviation of 5 px of a 280×340 face each way, 1.2° and 1.5 % of growth."""
     nod: float = 0.0
     """Of the angle of nods, one in 12 s on the average: at 1 from 1.7° to 4°."""
     turn: float = 0.0
@@ -291,11 +295,12 @@ def _posture(
     factor: int | float,
     happenings: list[Happening],
 ) -> Float64[np.ndarray, "T 4"]:
-    total = np.zeros((len(t), 4))
+    total, now = np.zeros((len(t), 4)), np.zeros(4)
     for start in _times(rng, seconds, 8, 15):
         length = float(rng.uniform(0.8, 2))
         there = factor * rng.normal(0, (5, 5, np.radians(1.2), 0.015))
-        total += _ease((t - start) / length)[:, None] * there
+        total += _ease((t - start) / length)[:, None] * (there - now)
+        now = there
         happenings.append(Happening("posture", start, start + length))
     return total
 
@@ -348,11 +353,12 @@ def _eyelids(
     for middle in _times(rng, seconds, 0.5 / factor, 2.7 / factor):
         shuts, opens = rng.uniform((0.03, 0.05), (0.045, 0.08))
         depth = rng.uniform(0.85, 1)
+        start, end = middle - _ENDS * float(shuts), middle + _ENDS * float(opens)
         width = np.where(t < middle, shuts, opens)
-        closed = np.maximum(closed, depth * np.exp(-0.5 * ((t - middle) / width) ** 2))
-        ends = middle - 2.5 * float(shuts), middle + 2.5 * float(opens)
-        happenings.append(Happening("blink", *ends))
-    return 1 - np.where(closed < 0.02, 0, closed)
+        lids = depth * np.exp(-0.5 * ((t - middle) / width) ** 2)
+        closed = np.maximum(closed, np.where((start < t) & (t < end), lids, 0))
+        happenings.append(Happening("blink", start, end))
+    return 1 - closed
 
 
 def _gazes(

@@ -9,6 +9,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from flow.clips import Box
 from flow.synthetic import portrait
+from flow.synthetic.action_units import Landmarks
 from flow.synthetic.identity import Identity
 
 
@@ -88,7 +89,7 @@ NECK = 140, 260
 class View:
     """A face and the camera that it is before."""
 
-    def __init__(self, who: Identity, camera: Camera) -> None:
+    def __init__(self, who: Identity | None, camera: Camera) -> None:
         left, top = camera.window[:2]
         s = camera.scale
         columns = (np.arange(camera.width, dtype=np.float32) + 0.5) / s - 0.5 + left
@@ -96,7 +97,9 @@ class View:
         self.who, self.camera = who, camera
         self.x, self.y = np.meshgrid(columns, rows)
         """Where each pixel lies, in pixels of a 280×340 face crop."""
-        self.depth = depth(who, self.x, self.y)
+        if who is not None:
+            self.marks = who.marks
+            self.depth = depth(who.marks, who.face_half, self.x, self.y)
 
     def frame(
         self, pose: Pose, grain: int | float = 0.0, rng: np.random.Generator | None = None
@@ -168,18 +171,21 @@ def _canvas(
 
 
 def depth(
-    who: Identity, x: Float32[np.ndarray, "H W"], y: Float32[np.ndarray, "H W"]
+    marks: Landmarks,
+    face_half: float,
+    x: Float32[np.ndarray, "H W"],
+    y: Float32[np.ndarray, "H W"],
 ) -> Float32[np.ndarray, "H W"]:
     """How far the head stands before its middle plane, pixels: half an ellipsoid from the crown
     to the chin, as deep as it is wide; 0 outside, and rounded at the outline, where half an
     ellipsoid is infinitely steep."""
     crown = -32  # where the portrait's head ends above the crop
-    middle = 0.5 * (crown + who.marks.chin)
-    across = (x - who.marks.middle) / who.face_half
+    middle = 0.5 * (crown + marks.chin)
+    across = (x - marks.middle) / face_half
     down = (y - middle) / (middle - crown)
     inside = np.maximum(1 - across * across - down * down, 0)
     soft = 0.15
-    return (who.face_half * (np.sqrt(inside + soft * soft) - soft)).astype(np.float32)
+    return (face_half * (np.sqrt(inside + soft * soft) - soft)).astype(np.float32)
 
 
 def rigid(

@@ -27,7 +27,15 @@ COMMANDS = {
         "mjfn_jax.commands.pretrain:Pretrain",
         "the recogniser of drawn motion, out of nothing",
     ),
+    "recognise": (
+        "mjfn_jax.commands.recognise:Recognise",
+        "the expressions in your own videos: when, and which",
+    ),
     "live": ("mjfn_jax.commands.live:Live", "watch a camera or a file on a page in a browser"),
+    "spotting": (
+        "mjfn_jax.commands.spotting:Spotting",
+        "how well expressions are spotted in long videos",
+    ),
     "score": ("mjfn_jax.commands.score:Score", "score a prediction log of any method"),
     "report": ("mjfn_jax.commands.report:Report", "one page of finished runs"),
 }

@@ -29,15 +29,16 @@ class Live:
     """Of TV-L1 from frame to frame: `fast` for a slower machine; `reference` is slower than a
     camera."""
     model: str = "drawn"
-    """What names the expressions, as `mjfn_jax.load` takes it."""
-    faces: Which = "largest"
-    """Which faces are watched: the largest, or each."""
+    """What names the expressions: `drawn`, the recogniser that comes with this package, or the
+    folder of a network that `mjfn train` wrote."""
+    face: Which = "largest"
+    """Which faces: the largest, or each."""
     browser: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Open the page in the default browser."""
 
     def run(self) -> None:
         label = labeller(self.model)
-        sessions = Sessions(lambda: Watch(label, self.faces, self.preset))
+        sessions = Sessions(lambda: Watch(label, self.face, self.preset))
         with Server(self.port, sessions, {"model": self.model, "preset": self.preset}) as server:
             logging.info("loading; the first start compiles, for a minute")
             warmed(label, self.preset)

@@ -29,6 +29,7 @@ from flow.spotting.regions import REGIONS
 from mjfn_jax.live import uploads
 from mjfn_jax.live.session import FULL, Refusal, Sessions
 from mjfn_jax.live.uploads import Upload
+from mjfn_jax.recognise import tables
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.about = about | {
             "regions": tuple(REGIONS),
             "classes": CLASSES,
+            "columns": tables.EVENTS,
             "sessions": sessions.most,
             "upload_bytes": MOST_UPLOAD,
             "frame": {"width": MOST_WIDE, "height": MOST_HIGH},

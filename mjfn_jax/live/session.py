@@ -17,7 +17,6 @@ import PIL.Image
 from jaxtyping import Float32, UInt8
 
 from flow import footage
-from flow.clips import CLASSES
 from flow.color import flow_to_color
 from flow.errors import InputError
 from flow.faces.crop import MEAN_PLACES
@@ -25,7 +24,7 @@ from flow.faces.points import find_mesh
 from flow.footage import Frame
 from flow.tvl1 import Stream, tvl1
 from mjfn_jax.live.uploads import Upload
-from mjfn_jax.recognise import Answer, Look, Watch
+from mjfn_jax.recognise import Answer, Look, Watch, tables
 from mjfn_jax.recognise.labels import Labeller
 
 logger = logging.getLogger(__name__)
@@ -287,32 +286,8 @@ def warmed(labeller: Labeller, preset: str) -> Labeller:
 
 
 def event(answer: Answer) -> dict[str, Any]:
-    """An expression and what it is, with a flow image from onset to apex, for JSON."""
-    found, label = answer.event, answer.label
-    probabilities = {
-        name: round(float(share), 4)
-        for name, share in zip(CLASSES, label.probabilities, strict=True)
-    }
-    return {
-        "face": answer.face,
-        "kind": found.kind,
-        "onset": found.onset,
-        "apex": found.apex,
-        "offset": found.offset,
-        "onset_time": round(found.onset_time, 4),
-        "apex_time": round(found.apex_time, 4),
-        "offset_time": round(found.offset_time, 4),
-        "peak_px": round(found.peak, 3),
-        "region": found.region,
-        "blink": found.blink,
-        "score": round(found.score, 3),
-        "label": max(probabilities, key=probabilities.get),
-        "sure": answer.sure,
-        "probabilities": probabilities,
-        "units": {name: round(float(share), 3) for name, share in label.units.items()},
-        "doubts": list(answer.doubts),
-        "picture": picture(answer.flow),
-    }
+    """The record of an expression, with a flow image from onset to apex."""
+    return tables.event(answer) | {"picture": picture(answer.flow)}
 
 
 def picture(flow: Float32[np.ndarray, "224 224 2"] | None) -> str | None:

@@ -18,7 +18,6 @@ from mjfn_jax.recognise.labels import Label, Labeller
 Which = Literal["largest", "each"]
 """Which faces are watched."""
 
-_SEARCH = {"largest": 0.5, "each": 1.0}  # seconds between two searches
 _SMALL = 2 / 3  # px of the frame that one of the face has, below which a face is small
 _TURNED = 4.0  # px of a point 100 px deep, from which on the head turns too much in an expression
 _LEAVES = 0.5  # share of corners below which the face is hardly followed
@@ -34,6 +33,8 @@ class Answer:
     label: Label
     flow: Float32[np.ndarray, "224 224 2"]
     """From onset to apex, px of the aligned face."""
+    faces: Float32[np.ndarray, "2 224 224"]
+    """At onset and apex, aligned and under even light."""
     doubts: tuple[str, ...]
     """Why it may be wrong: `blink`, `small face`, `turned head`, `hardly followed`."""
 
@@ -81,7 +82,7 @@ class Watch:
         self._new = lambda number: _Person(number, labeller, preset, settings)
         self._people = [self._new(0)]
         self._each = faces == "each"
-        self._search = Search(_SEARCH[faces])
+        self._search = Search(1.0, 1.0) if self._each else Search()
 
     def look(self, frame: Frame) -> list[Look]:
         """The next frame, of every face that was seen so far; of face 0 always."""
@@ -163,10 +164,11 @@ class _Person:
     def _answer(self, event: Event) -> Answer:
         kept = {each.moment.number: each for each in self._kept}
         onset, apex = kept[event.onset], kept[event.apex]
-        faces = (each.face.astype(np.float32)[None] for each in (onset, apex))
-        flow = tvl1(*faces)[0]
+        faces = np.stack([onset.face, apex.face]).astype(np.float32)
+        (flow,) = tvl1(faces[:1], faces[1:])
         label = self._labeller(flow, onset.moment.points)
-        return Answer(self.number, event, label, flow, _doubts(event, onset.moment, apex.moment))
+        doubts = _doubts(event, onset.moment, apex.moment)
+        return Answer(self.number, event, label, flow, faces, doubts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

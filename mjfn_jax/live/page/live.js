@@ -374,24 +374,25 @@ function percent(share) {
 }
 
 function item(one) {
-  const { kind, label, sure, probabilities, doubts } = one;
-  const micro = kind === "micro";
-  const name = !micro ? "a longer expression, not named" : sure ? label : `not sure, likest ${label}`;
+  const micro = one.kind === "micro";
+  const likest = about.classes.reduce((best, name) => (one[name] > one[best] ? name : best));
+  const unsure = one.label === "not sure" ? `not sure, likest ${likest}` : one.label;
+  const name = micro ? unsure : "a longer expression, not named";
   const line = document.createElement("li");
   const image = document.createElement("img");
   image.src = one.picture;
   image.alt = "Its flow from onset to apex.";
   const words = document.createElement("div");
   const head = document.createElement("strong");
-  head.textContent = `${one.apex_time.toFixed(2)} s: ${name}`;
-  const long = (one.offset_time - one.onset_time).toFixed(2);
+  head.textContent = `${one.apex.toFixed(2)} s: ${name}`;
+  const long = (one.offset - one.onset).toFixed(2);
   const parts = [
-    `${micro ? "micro" : "macro"}, ${long} s from frame ${one.onset} to ${one.offset}, apex ${one.apex}`,
+    `${micro ? "micro" : "macro"}, ${long} s from frame ${one.onset_frame} to ${one.offset_frame}, apex ${one.apex_frame}`,
     `farthest ${one.peak_px.toFixed(2)} px (${one.region})`,
   ];
-  if (micro) parts.push(list(Object.entries(probabilities).map(([of, share]) => `${of} ${percent(share)}`)));
-  if (doubts.length) parts.push(`doubts: ${list(doubts)}`);
-  if (one.face) parts.push(`face ${one.face}`);
+  if (micro) parts.push(list(about.classes.map((of) => `${of} ${percent(one[of])}`)));
+  if (one.doubts.length) parts.push(`doubts: ${list(one.doubts)}`);
+  if (one.face_id) parts.push(`face ${one.face_id}`);
   const rest = document.createElement("small");
   rest.textContent = `${parts.join("; ")}.`;
   words.append(head, rest);
@@ -484,9 +485,9 @@ function curves() {
   const row = height / groups.length;
   context.font = "13px system-ui, sans-serif";
   for (const one of events) {
-    if (one.offset_time < end - SHOWN || one.face) continue;
+    if (one.offset < end - SHOWN || one.face_id) continue;
     context.fillStyle = colour("band");
-    const [left, right] = [across(one.onset_time), across(one.offset_time)];
+    const [left, right] = [across(one.onset), across(one.offset)];
     context.fillRect(left, 0, Math.max(right - left, 2), height);
   }
   const words = [];
@@ -567,20 +568,15 @@ function saved() {
   return { ...rest, frames, left_out, events: events.map(({ picture, ...one }) => one) };
 }
 
+// The same as events.csv of mjfn recognise.
 function table() {
-  const columns = [
-    "face", "kind", "onset", "apex", "offset", "onset_time", "apex_time", "offset_time", "peak_px",
-    "region", "blink", "score", "label", "sure", "doubts",
-  ];
-  const names = about.classes;
-  const rows = events.map((one) => [
-    ...columns.map((name) => one[name]), ...names.map((name) => one.probabilities[name]),
-  ]);
+  const { columns } = about;
   const cell = (value) => {
-    const text = Array.isArray(value) ? value.join("; ") : String(value);
+    const text = Array.isArray(value) ? value.join("; ") : String(value === Boolean(value) ? +value : value);
     return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  return [[...columns, ...names], ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
+  const rows = events.map((one) => columns.map((name) => one[name]));
+  return [columns, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
 }
 
 function clear() {
