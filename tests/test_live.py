@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -629,12 +630,12 @@ FLAGS = (
 class Watched(Watch):
     """Notes the frames that it is shown."""
 
-    def __init__(self, frames):
+    def __init__(self, frames, beside=None):
         def label(flow, points):
             share = np.exp(-np.abs(flow).mean((0, 1)))
             return Label(np.array([*share / 4, 1 - share.sum() / 4], np.float32), True, {})
 
-        super().__init__(label, preset="fast")
+        super().__init__(label, preset="fast", beside=beside)
         self._frames = frames
 
     def look(self, frame):
@@ -668,9 +669,9 @@ def watching(tmp_path_factory):
 
     def make():
         shown.append({})
-        return Watched(shown[-1])
+        return Watched(shown[-1], beside)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as beside:
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
         # Without the program that JAX compiles for it.
         patch.setattr("mjfn_jax.recognise.watch.tvl1", functools.partial(tvl1, backend="opencv"))
@@ -782,9 +783,10 @@ def test_a_camera_shows_an_expression_within_a_frame_of_the_command_line(
     assert (found["kind"], found["region"]) == (truth["kind"], truth["region"])
     for part in ("onset_frame", "apex_frame", "offset_frame"):
         assert abs(code(shown[found[part]]) - truth[part]) <= 1, part
-    for image in shown.values():  # the camera's planes, without loss
+    seen = dict(shown)  # more frames come
+    assert list(seen) == sorted(seen)
+    for image in seen.values():  # the camera's planes, without loss
         assert np.array_equal(image, frames[code(image)])
-    assert list(shown) == sorted(shown)
     until(page, "run.shown.length > 5 && run.latencies.length > 5", "figures")
     assert "px" in until(page, "document.getElementById('curves-text').textContent", "words")
     assert page.find_element("css selector", "#events li img").is_displayed()

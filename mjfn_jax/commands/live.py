@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import threading
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Literal
 
 import tyro
@@ -38,7 +39,8 @@ class Live:
 
     def run(self) -> None:
         label = labeller(self.model)
-        sessions = Sessions(lambda: Watch(label, self.face, self.preset))
+        beside = ThreadPoolExecutor(1)  # no frame waits for an answer
+        sessions = Sessions(lambda: Watch(label, self.face, self.preset, beside=beside))
         with Server(self.port, sessions, {"model": self.model, "preset": self.preset}) as server:
             logging.info("loading; the first start compiles, for a minute")
             warmed(label, self.preset)
