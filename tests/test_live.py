@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -133,10 +134,11 @@ def opened(site):
     return content["session"]
 
 
-def frame(site, session, number=1, body=FRAME, microseconds=None, width=WIDTH, height=HEIGHT):
-    time = number * 33333 if microseconds is None else microseconds
-    query = f"session={session}&number={number}&microseconds={time}&width={width}&height={height}"
-    return post(site, f"frame?{query}", body)
+def frame(site, session, number=0, body=FRAME, **change):
+    """What is answered to a frame that comes after the one with the number before."""
+    query = {"session": session, "number": number, "microseconds": number * 33333}
+    query |= {"after": number - 1, "width": WIDTH, "height": HEIGHT} | change
+    return post(site, "frame?" + urllib.parse.urlencode(query), body)
 
 
 # Who may ask
@@ -232,7 +234,7 @@ def test_the_token_is_in_no_log(site, capfd):
 def test_a_frame_arrives_without_loss_and_is_answered(site):
     session = opened(site)
     image = np.random.default_rng(0).integers(1, 256, (HEIGHT, WIDTH), np.uint8)
-    status, seen = frame(site, session, 7, image.tobytes())
+    status, seen = frame(site, session, 7, image.tobytes(), after=-1)
     assert status == 200
     (here,) = site.sessions.find(session)._watch.images
     assert np.array_equal(here, image)
@@ -251,7 +253,7 @@ def test_a_frame_without_a_face_is_an_answer_too(site):
 
 def test_events_come_with_the_frame_that_makes_them_certain_and_at_the_end(site):
     session = opened(site)
-    found = [frame(site, session, number)[1]["events"] for number in (1, 2, 3)]
+    found = [frame(site, session, number)[1]["events"] for number in range(3)]
     assert found[:2] == [[], []]
     (one,) = found[2]
     assert one == event(SURPRISE)
@@ -260,7 +262,7 @@ def test_events_come_with_the_frame_that_makes_them_certain_and_at_the_end(site)
     assert post(site, f"finish?session={session}") == (200, {"events": [one]})
     status, said = post(site, f"finish?session={session}")
     assert status == 409 and "ended already" in said["error"]
-    assert frame(site, session, 9)[0] == 409
+    assert frame(site, session, 3)[0] == 409
 
 
 @pytest.mark.parametrize(
@@ -273,6 +275,7 @@ def test_events_come_with_the_frame_that_makes_them_certain_and_at_the_end(site)
         ({"height": "48.0"}, 400),
         ({"number": -1}, 400),
         ({"microseconds": 10**17}, 400),
+        ({"after": -2}, 400),
         ({"microseconds": "1e5"}, 400),
         ({"session": "nobody"}, 410),
     ],
@@ -281,22 +284,27 @@ def test_a_frame_that_is_none_is_refused_with_a_sentence(site, change, status):
     session = opened(site)
     answer, said = frame(site, **{"session": session} | change)
     assert answer == status and said["error"].endswith(".")
-    assert frame(site, session, 2)[0] == 200
+    assert frame(site, session)[0] == 200
 
 
 def test_frames_that_are_not_later_than_the_last_are_refused(site):
     session = opened(site)
-    assert frame(site, session, 5)[0] == 200
+    assert frame(site, session, 5, after=-1)[0] == 200
     for number, microseconds in ((5, 10**7), (4, 10**7), (6, 5 * 33333)):
-        status, said = frame(site, session, number, microseconds=microseconds)
-        assert status == 400 and "not later than frame 5" in said["error"]
+        status, said = frame(site, session, number, microseconds=microseconds, after=5)
+        assert status == 400 and said["error"] == f"Frame {number} is not later than frame 5."
 
 
-def test_one_frame_of_a_session_is_looked_at_a_time(site):
+def test_a_frame_that_arrives_before_its_turn_waits_for_it(site, monkeypatch):
     session = opened(site)
-    site.sessions.find(session)._turn.acquire()
-    status, said = frame(site, session)
-    assert status == 409 and "one at a time" in said["error"]
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(frame, site, session, number) for number in (3, 1, 2)]
+        assert frame(site, session, 0)[0] == 200
+        assert [one.result()[0] for one in asked] == [200] * 3
+    monkeypatch.setattr("mjfn_jax.live.session._PATIENCE", 0.05)
+    status, said = frame(site, session, 9)
+    assert status == 409 and "after frame 8, which did not come" in said["error"]
+    assert frame(site, session, 4)[0] == 200
 
 
 def test_the_flow_image_is_the_flow_in_the_middlebury_colours_at_half_its_sides():
@@ -527,7 +535,8 @@ values = st.one_of(
     method=st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "get"]) | text,
     door=lines | text,
     query=st.dictionaries(
-        st.sampled_from(["session", "number", "microseconds", "width", "height", "events"]) | text,
+        st.sampled_from(["session", "number", "after", "microseconds", "width", "height", "events"])
+        | text,
         values,
         max_size=5,
     ),
@@ -581,7 +590,7 @@ def test_a_fault_of_ours_is_a_500_and_the_next_frame_is_answered(site, monkeypat
     assert status == 500 and said["error"] == "A fault of ours: the terminal says more."
     assert "ZeroDivisionError" in caplog.text
     monkeypatch.undo()
-    assert frame(site, session, 2)[0] == 200
+    assert frame(site, session, 1)[0] == 200
 
 
 def test_more_connections_than_there_may_be_are_closed(site, monkeypatch):
@@ -883,8 +892,8 @@ def test_where_frames_come_too_fast_every_second_one_is_left_out(page):
         const here = { waiting: Array(arguments[0]), number: -1, dropped: 0 };
         return [[1, 2, 3, 4].map(() => wanted(here)), here.dropped, here.number];
     """
-    assert page.execute_script(sent, 1) == [[True] * 4, 0, 3]
-    assert page.execute_script(sent, 2) == [[True, False] * 2, 2, 3]
+    assert page.execute_script(sent, 0) == [[True] * 4, 0, 3]
+    assert page.execute_script(sent, 1) == [[True, False] * 2, 2, 3]
     assert page.execute_script(sent, 15) == [[False] * 4, 4, 3]
 
 

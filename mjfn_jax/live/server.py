@@ -184,9 +184,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         height = self._number("height", LEAST, MOST_HIGH)
         number = self._number("number", 0, 2**53)
         seconds = self._number("microseconds", 0, 2**53) / 1e6
+        after = self._number("after", -1, 2**53)
         body = self._body(width * height, width * height)
         image = np.frombuffer(body, np.uint8).reshape(height, width)
-        return _json(session.look(number, seconds, image))
+        return _json(session.look(number, seconds, image, after))
 
     def _finish(self) -> _Answer:
         session = self.server.sessions.find(self._text("session"))

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 FULL = 1.0
 """px of motion that a flow image shows in full colour."""
 
+_PATIENCE = 5.0  # seconds that a frame waits for the one before
 _KEPT = 900  # moments of a file that wait to be asked for
 
 
@@ -56,43 +57,57 @@ class Session:
         self.used = time.monotonic()
         """When it was asked for last."""
         self._watch = watch
-        self._turn = threading.Lock()
-        self._last: Frame | None = None
+        self._turn = threading.Condition()
+        self._last: tuple[int, float] | None = None  # number and seconds
         self._ended = False
         self._reading: _Reading | None = None
 
-    def look(self, number: int, seconds: float, image: UInt8[np.ndarray, "H W"]) -> dict[str, Any]:
-        """What the camera's next frame shows.
+    def look(
+        self, number: int, seconds: float, image: UInt8[np.ndarray, "H W"], after: int
+    ) -> dict[str, Any]:
+        """What the camera's next frame shows. A frame that arrives too early waits.
 
         Args:
-          number: counted by the camera's page; those that were dropped are left out.
+          number: counted by the camera's page; those that were left out have one too.
           seconds: when it was taken, from any moment on.
           image: its luma plane.
+          after: number of the frame that was sent before it, -1 if there is none.
 
         Raises:
-          Refusal: another frame of this session is being looked at, the frame is not later than
-            the last one, or the session reads a file or has ended.
+          Refusal: the frame before does not come, this one is not later, or the session reads a
+            file or has ended.
         """
-        if not self._turn.acquire(blocking=False):
-            raise Refusal(409, "Another frame is being looked at: send one at a time.")
-        try:
-            if self._reading or self._ended:
+        with self._turn:
+            came = self._turn.wait_for(lambda: self._closed or after == self._before, _PATIENCE)
+            if self._closed:
                 raise Refusal(409, "This session takes no more frames: start a new one.")
-            last = self._last
-            if last is not None and not (number > last.number and seconds > last.time):
+            if not came:
                 raise Refusal(
-                    400, f"Frame {number} is not later than frame {last.number}: number them."
+                    409, f"Frame {number} is to come after frame {after}, which did not come."
                 )
+            if self._last is not None and not (number > after and seconds > self._last[1]):
+                raise Refusal(400, f"Frame {number} is not later than frame {after}.")
             since = time.perf_counter()
-            frame = self._last = Frame(number, seconds, f"frame {number}", image)
-            looks = self._watch.look(frame)
+            try:
+                frame = Frame(number, seconds, f"frame {number}", image)
+                looks = self._watch.look(frame)
+            finally:
+                self._last = number, seconds
+                self._turn.notify_all()
             seen = _moment(frame, looks)
-            seen["picture"] = picture(looks[0].moment.flow)
-            seen["events"] = [event(answer) for look in looks for answer in look.answers]
-            seen["milliseconds"] = round(1000 * (time.perf_counter() - since), 1)
-            return seen
-        finally:
-            self._turn.release()
+            milliseconds = round(1000 * (time.perf_counter() - since), 1)
+        # The next frame is looked at meanwhile.
+        seen["picture"] = picture(looks[0].moment.flow)
+        seen["events"] = [event(answer) for look in looks for answer in look.answers]
+        return seen | {"milliseconds": milliseconds}
+
+    @property
+    def _closed(self) -> bool:
+        return self._ended or self._reading is not None
+
+    @property
+    def _before(self) -> int:
+        return -1 if self._last is None else self._last[0]
 
     def finish(self) -> list[dict[str, Any]]:
         """The events that the end of the camera's footage leaves open; it takes no more frames.
@@ -101,7 +116,7 @@ class Session:
           Refusal: it has ended already, or reads a file.
         """
         with self._turn:
-            if self._reading or self._ended:
+            if self._closed:
                 raise Refusal(409, "This session has ended already: start a new one.")
             self._ended = True
             return [event(answer) for answer in self._watch.finish()]
@@ -109,7 +124,7 @@ class Session:
     def read(self, upload: Upload) -> None:
         """Begin to read a file, in a thread of its own. The upload is closed at its end."""
         with self._turn:
-            if self._reading or self._ended or self._last is not None:
+            if self._closed or self._last is not None:
                 upload.close()
                 raise Refusal(409, "This session has footage already: start a new one.")
             self._reading = _Reading(self._watch, upload)

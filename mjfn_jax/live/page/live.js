@@ -2,7 +2,7 @@
 "use strict";
 
 const SHOWN = 10; // seconds of curves
-const SOFT = 2; // frames that wait, from where on every second one is left out
+const SOFT = 1; // frames that wait, from where on every second one is left out
 const HARD = 15; // the same, all
 const GROUPS = { // by the names of the regions, as flow.spotting.regions has them
   brows: /brow/, lids: /lid/, cheeks: /cheek|nose|fold/, mouth: /mouth|lip|chin/,
@@ -116,7 +116,7 @@ async function startCamera() {
   }
   const here = run;
   const [track] = stream.getVideoTracks();
-  Object.assign(here, { stream, waiting: [], busy: false, number: -1, first: null, last: -1 });
+  Object.assign(here, { stream, waiting: [], flying: 0, number: -1, after: -1, before: null, first: null, last: -1 });
   track.addEventListener("ended", () => {
     if (run !== here) return;
     complain("The camera was pulled out or taken away: plug it in, then start again.");
@@ -211,26 +211,35 @@ function send(here, item) {
   pump(here);
 }
 
-// One request at a time: the frames arrive in their order.
-async function pump(here) {
-  if (here.busy || run !== here) return;
-  here.busy = true;
+// Two requests at a time: while one is worked on, the next is on its way.
+function pump(here) {
+  while (run === here && here.flying < 2 && here.waiting.length) {
+    const item = here.waiting.shift();
+    here.first ??= item.microseconds;
+    const microseconds = Math.round(item.microseconds - here.first);
+    if (microseconds <= here.last) { // a camera that stumbles
+      here.dropped += 1;
+      continue;
+    }
+    here.last = microseconds;
+    deliver(here, item, microseconds);
+  }
+}
+
+async function deliver(here, { luma, width, height, arrived, number }, microseconds) {
+  here.flying += 1;
+  const { before, after } = here;
+  const path = `frame?${query({ session: here.session, number, after, microseconds, width, height })}`;
+  const asked = post(path, luma);
+  here.before = asked.catch(() => {});
+  here.after = number;
   try {
-    while (run === here && here.waiting.length) {
-      const { luma, width, height, arrived, microseconds, number } = here.waiting.shift();
-      here.first ??= microseconds;
-      const time = Math.round(microseconds - here.first);
-      if (time <= here.last) { // a camera that stumbles
-        here.dropped += 1;
-        continue;
-      }
-      here.last = time;
-      const path = `frame?${query({ session: here.session, number, microseconds: time, width, height })}`;
-      const answer = await post(path, luma);
-      here.frames += 1;
-      here.work = answer.milliseconds;
-      take([answer], answer.picture, answer.events);
-      if (document.hidden) continue; // nothing is drawn
+    const answer = await asked;
+    await before; // answers are taken in their order
+    here.frames += 1;
+    here.work = answer.milliseconds;
+    take([answer], answer.picture, answer.events);
+    if (!document.hidden) { // else nothing is drawn
       refresh(() => {
         const now = performance.now();
         here.latencies.push(now - arrived);
@@ -241,7 +250,8 @@ async function pump(here) {
   } catch (error) {
     fail(here, error);
   } finally {
-    here.busy = false;
+    here.flying -= 1;
+    pump(here);
   }
 }
 
@@ -260,7 +270,7 @@ async function end(here) {
     here.stream.getTracks().forEach((track) => track.stop());
     video.srcObject = null;
     try {
-      while (here.busy) await new Promise((done) => setTimeout(done, 10));
+      while (here.flying) await new Promise((done) => setTimeout(done, 10));
       const { events: last } = await post(`finish?${query({ session: here.session })}`);
       take([], null, last);
     } catch { /* what was open is lost with the session */ }
