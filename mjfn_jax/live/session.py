@@ -145,9 +145,11 @@ class Session:
 
     def close(self) -> None:
         """Stop reading, and let go of what was seen."""
-        self._ended = True
         if self._reading:
             self._reading.stop()
+        with self._turn:
+            self._ended = True
+            self._turn.notify_all()
 
 
 class _Reading:
