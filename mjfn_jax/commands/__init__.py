@@ -31,6 +31,7 @@ COMMANDS = {
         "mjfn_jax.commands.recognise:Recognise",
         "the expressions in your own videos: when, and which",
     ),
+    "live": ("mjfn_jax.commands.live:Live", "watch a camera or a file on a page in a browser"),
     "spotting": (
         "mjfn_jax.commands.spotting:Spotting",
         "how well expressions are spotted in long videos",

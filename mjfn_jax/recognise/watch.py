@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import math
+from concurrent.futures import Executor, Future
 from typing import Literal
 
 import numpy as np
@@ -70,6 +71,8 @@ class Watch:
       faces: the largest, or each, told apart by where they are.
       preset: of TV-L1 from frame to frame, see `flow.tvl1.PRESETS`.
       settings: of the spotting.
+      beside: what finds the answers while further frames are looked at, for a camera; they come
+        with a later frame then. None: each frame waits for its answers.
     """
 
     def __init__(
@@ -78,8 +81,10 @@ class Watch:
         faces: Which = "largest",
         preset: str = "balanced",
         settings: Settings = Settings(),  # noqa: B008  (frozen)
+        beside: Executor | None = None,
     ):
-        self._new = lambda number: _Person(number, labeller, preset, settings)
+        beside = beside or _AtOnce()
+        self._new = lambda number: _Person(number, labeller, preset, settings, beside)
         self._people = [self._new(0)]
         self._each = faces == "each"
         self._search = Search(1.0, 1.0) if self._each else Search()
@@ -119,11 +124,24 @@ class Watch:
         return boxes
 
 
+class _AtOnce(Executor):
+    """Does what it is given before it returns."""
+
+    def submit(self, work, /, *arguments):
+        done = Future()
+        done.set_result(work(*arguments))
+        return done
+
+
 class _Person:
     """One face."""
 
-    def __init__(self, number: int, labeller: Labeller, preset: str, settings: Settings):
+    def __init__(
+        self, number: int, labeller: Labeller, preset: str, settings: Settings, beside: Executor
+    ):
         self.number = number
+        self._beside = beside
+        self._asked: collections.deque[Future] = collections.deque()
         self._labeller = labeller
         self._watcher = Watcher(preset)
         self._spotter = Spotter(settings)
@@ -156,14 +174,23 @@ class _Person:
             self._kept.append(_Kept(self._last, face))
         while self._kept and frame.time - self._kept[0].moment.time > self._seconds:
             self._kept.popleft()
-        return Look(self.number, moment, [self._answer(e) for e in self._spotter.push(moment)])
+        self._ask(self._spotter.push(moment))
+        answers = []
+        while self._asked and self._asked[0].done():
+            answers.append(self._asked.popleft().result())
+        return Look(self.number, moment, answers)
 
     def finish(self) -> list[Answer]:
-        return [self._answer(event) for event in self._spotter.finish()]
+        self._ask(self._spotter.finish())
+        return [asked.result() for asked in self._asked]
 
-    def _answer(self, event: Event) -> Answer:
-        kept = {each.moment.number: each for each in self._kept}
-        onset, apex = kept[event.onset], kept[event.apex]
+    def _ask(self, events: list[Event]) -> None:
+        kept = {each.moment.number: each for each in self._kept} if events else {}
+        for event in events:
+            onset, apex = kept[event.onset], kept[event.apex]
+            self._asked.append(self._beside.submit(self._answer, event, onset, apex))
+
+    def _answer(self, event: Event, onset: "_Kept", apex: "_Kept") -> Answer:
         faces = np.stack([onset.face, apex.face]).astype(np.float32)
         (flow,) = tvl1(faces[:1], faces[1:])
         label = self._labeller(flow, onset.moment.points)
