@@ -4,9 +4,7 @@ What is traced are plain networks, so the table below holds what those of `mjfn_
 of. A primitive that is not in it is an error that names it.
 """
 
-import functools
 import importlib.metadata
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +13,7 @@ import numpy as np
 import onnx
 from jax.extend import core
 from jaxtyping import PyTree
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 OPSET = 17
 """Version of ONNX's operators, of 2022: onnxruntime from 1.12 on reads it."""
@@ -67,9 +65,9 @@ def graph(
       Unsupported: the function has a primitive that is not in the table.
     """
     paths, tree = jax.tree.flatten_with_path(variables)
-    closed = jax.make_jaxpr(lambda leaves, *rest: function(jax.tree.unflatten(tree, leaves), *rest))(
-        [leaf for _, leaf in paths], *inputs
-    )
+    closed = jax.make_jaxpr(
+        lambda leaves, *rest: function(jax.tree.unflatten(tree, leaves), *rest)
+    )([leaf for _, leaf in paths], *inputs)
     made = _Graph(names[0], inputs[0].shape[0])
     constants = [
         Value(leaf.shape, array=leaf, label="/".join(str(key.key) for key in path))
@@ -88,9 +86,7 @@ def graph(
                 for each, name in zip(inputs, names, strict=True)
             ],
             [
-                helper.make_tensor_value_info(
-                    output, onnx_type(out.dtype), _sides(out.shape)
-                )
+                helper.make_tensor_value_info(output, onnx_type(out.dtype), _sides(out.shape))
                 for out in closed.out_avals
             ],
             list(made.constants.values()),
@@ -120,7 +116,9 @@ class _Graph:
     def run(self, jaxpr: Any, consts: Sequence[Any], given: Sequence[Value]) -> list[Value]:
         """The outputs of a jaxpr."""
         known = dict(zip(jaxpr.invars, given, strict=True))
-        known |= {v: Value(np.shape(c), array=c) for v, c in zip(jaxpr.constvars, consts, strict=True)}
+        known |= {
+            v: Value(np.shape(c), array=c) for v, c in zip(jaxpr.constvars, consts, strict=True)
+        }
 
         def read(atom):
             if isinstance(atom, core.Literal):
@@ -139,7 +137,9 @@ class _Graph:
             return self._scan(params, values)
         if inner is not None and name in _CALLS:
             closed = inner if hasattr(inner, "consts") else None
-            return self.run(closed.jaxpr if closed else inner, closed.consts if closed else (), values)
+            return self.run(
+                closed.jaxpr if closed else inner, closed.consts if closed else (), values
+            )
         if all(
             value.array is not None and value.shape == atom.aval.shape
             for value, atom in zip(values, equation.invars, strict=True)
@@ -174,7 +174,10 @@ class _Graph:
         inner = [out.aval.shape for out in closed.jaxpr.outvars[carried:]]
         return [
             *carry,
-            *(self.stack(each, 0, shape) for each, shape in zip(zip(*collected, strict=True), inner, strict=True)),
+            *(
+                self.stack(each, 0, shape)
+                for each, shape in zip(zip(*collected, strict=True), inner, strict=True)
+            ),
         ]
 
     def name(self, value: Value) -> str:
@@ -243,6 +246,11 @@ class _Graph:
         if sides.count(-1) > 1:
             raise Unsupported(f"the shape {shape}")
         return Value(shape, self.node("Reshape", [value, np.array(sides, np.int64)]))
+
+    def take(self, value: Value, axis: int, places: np.ndarray) -> Value:
+        """Some elements of an axis, by their places."""
+        shape = (*value.shape[:axis], len(places), *value.shape[axis + 1 :])
+        return Value(shape, self.node("Gather", [value, places.astype(np.int64)], axis=axis))
 
     def index(self, value: Value, axis: int, place: int) -> Value:
         """One element of an axis."""
@@ -417,7 +425,9 @@ def _static_slice(made, equation, values):
     steps = params["strides"] or (1,) * len(shape)
     axes = [
         n
-        for n, limits in enumerate(zip(params["start_indices"], params["limit_indices"], strict=True))
+        for n, limits in enumerate(
+            zip(params["start_indices"], params["limit_indices"], strict=True)
+        )
         if limits != (0, shape[n]) or steps[n] != 1
     ]
     parts = [params["start_indices"], params["limit_indices"], steps]
@@ -437,13 +447,20 @@ def _split(made, equation, values):
 
 
 def _gather(made, equation, values):
-    """What `x[:, 2:5]` and `x[0]` are where another axis is symbolic: a slice at a fixed place."""
+    """What `x[:, 2:5]`, `x[0]` and `x[:, ::2]` are where another axis is symbolic: a slice at a
+    fixed place, or fixed places of one axis."""
     value, places = values
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     shape = equation.invars[0].aval.shape
-    if places.array is None or places.array.ndim != 1 or numbers.operand_batching_dims:
-        raise Unsupported("JAX's primitive gather, but for a slice at a fixed place")
     value = made.whole(value, shape)
+    if places.array is not None and places.array.ndim == 2 and len(numbers.start_index_map) == 1:
+        (axis,) = numbers.start_index_map
+        others = [n for n in range(len(shape)) if n != axis]
+        full = all(sizes[n] == shape[n] for n in others) and sizes[axis] == 1
+        if full and (numbers.collapsed_slice_dims, numbers.offset_dims) == ((axis,), tuple(others)):
+            return made.take(value, axis, np.asarray(places.array)[:, 0])
+    if places.array is None or places.array.ndim != 1 or numbers.operand_batching_dims:
+        raise Unsupported("JAX's primitive gather, but for fixed places of one axis")
     starts = {
         axis: int(place)
         for axis, place in zip(numbers.start_index_map, places.array, strict=True)
@@ -456,6 +473,15 @@ def _gather(made, equation, values):
         sizes = (*sizes[:axis], *sizes[axis + 1 :])
     ends = {axis: place + int(sizes[axis]) for axis, place in starts.items()}
     return _slice(made, value, starts, ends, dict.fromkeys(starts, 1))
+
+
+def _reverse(made, equation, values):
+    value = made.whole(values[0], equation.invars[0].aval.shape)
+    for axis in equation.params["dimensions"]:
+        if not isinstance(value.shape[axis], int):
+            raise Unsupported("the batch in reverse")
+        value = made.take(value, axis, np.arange(value.shape[axis])[::-1])
+    return value
 
 
 def _pad(made, equation, values):
@@ -589,6 +615,7 @@ _TABLE = {
     "slice": _static_slice,
     "split": _split,
     "gather": _gather,
+    "rev": _reverse,
     "pad": _pad,
     "dot_general": _dot,
     "conv_general_dilated": _conv,
