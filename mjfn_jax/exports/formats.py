@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from flax import traverse_util
@@ -48,7 +49,8 @@ class Format:
 
 
 def _write_jax(source: Source, about: str) -> bytes:
-    program = jax.jit(lambda *inputs: source.function(source.variables, *inputs))
+    variables = jax.tree.map(jnp.asarray, source.variables)
+    program = jax.jit(lambda *inputs: source.function(variables, *inputs))
     with layers.portable():
         exported = jax.export.export(program, platforms=PLATFORMS)(*source.shapes())
     # A flatbuffer says by itself where its parts are: what comes after it is not looked at.

@@ -133,6 +133,8 @@ class _Graph:
     def _equation(self, equation, values):
         name, params = equation.primitive.name, equation.params
         inner = next((params[k] for k in ("jaxpr", "call_jaxpr") if k in params), None)
+        if name == "dim_as_value":
+            raise Unsupported("the number of clips as a value")
         if name == "scan":
             return self._scan(params, values)
         if inner is not None and name in _CALLS:
@@ -324,6 +326,13 @@ def _integer_pow(made, equation, values):
         return Value(value.shape, made.node("Mul", [value, value]))
     exponent = np.array(power, equation.invars[0].aval.dtype)
     return Value(value.shape, made.node("Pow", [value, exponent]))
+
+
+def _tanh(made, equation, values):
+    (value,) = values
+    # From 20 on it is 1 in float32; OpenCV's is NaN from 89 on.
+    ends = [np.array(end, equation.invars[0].aval.dtype) for end in (-20, 20)]
+    return Value(value.shape, made.node("Tanh", [made.node("Clip", [value, *ends])]))
 
 
 def _square(made, equation, values):
@@ -535,7 +544,7 @@ def _conv(made, equation, values):
     )
     shape = equation.outvars[0].aval.shape
     y = Value(tuple(shape[axis] for axis in result), name)
-    return made.transpose(y, np.argsort(result))
+    return made.transpose(y, np.argsort(result).tolist())
 
 
 def _max_window(made, equation, values):
@@ -557,7 +566,7 @@ def _max_window(made, equation, values):
         pads=[int(side[n]) for side in (low, high) for n in moving],
     )
     shape = equation.outvars[0].aval.shape
-    return made.transpose(Value(tuple(shape[n] for n in order), name), np.argsort(order))
+    return made.transpose(Value(tuple(shape[n] for n in order), name), np.argsort(order).tolist())
 
 
 def _same(made, equation, values):
@@ -576,7 +585,6 @@ _ELEMENTWISE = {
     "sign": "Sign",
     "exp": "Exp",
     "log": "Log",
-    "tanh": "Tanh",
     "logistic": "Sigmoid",
     "sqrt": "Sqrt",
     "floor": "Floor",
@@ -598,6 +606,7 @@ _ELEMENTWISE = {
 _TABLE = {
     "max": _maximum,
     "rsqrt": _rsqrt,
+    "tanh": _tanh,
     "integer_pow": _integer_pow,
     "square": _square,
     "is_finite": _is_finite,

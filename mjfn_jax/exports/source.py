@@ -1,6 +1,7 @@
 """What is exported: a function to probabilities, and all that a reader has to know of it."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Array, Float32, PyTree, Shaped
 
 from flow.clips import CLASSES
 from flow.color import flow_to_color
+from flow.errors import InputError
 from mjfn_jax import train
 from mjfn_jax.drawn import recogniser
 from mjfn_jax.drawn.views import uv_strain
@@ -84,14 +85,14 @@ class Source:
         ]
 
 
-def read(path: str) -> Source:
+def read(path: str | os.PathLike[str]) -> Source:
     """A trained model.
 
     Args:
       path: as `mjfn_jax.load` takes it.
 
     Raises:
-      InputError: as `mjfn_jax.load`.
+      InputError: as `mjfn_jax.load`, or the network's code needs to know the batch's size.
     """
     place = pathlib.Path(path)
     original = checkpoints.load(place)
@@ -133,6 +134,14 @@ def read(path: str) -> Source:
             "source_sha256": found.digest,
         }
     source = Source(title, method.takes, function, variables, original, {})
+    try:
+        jax.eval_shape(function, variables, *source.shapes())
+    except (TypeError, ValueError, NotImplementedError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path}: {title} cannot take a batch of any size ({said}): its code asks for the "
+            "number of clips, as len(x) does: use x.shape[0]"
+        ) from None
     inputs = [
         {"name": each, "type": shape.dtype.name, "shape": ["B", *shape.shape[1:]]}
         for each, shape in zip(source.names, source.shapes(), strict=True)
@@ -163,23 +172,24 @@ def samples(takes: str, number: int) -> list[Shaped[np.ndarray, "N ..."]]:
     """
     random = np.random.default_rng(0)
 
-    def smooth(side, *channels):
-        coarse = random.normal(size=(number, 7, 7, *channels))
-        return scipy.ndimage.zoom(coarse, (1, side / 7, side / 7, *[1] * len(channels)), order=3)
+    def smooth(side, channels):
+        places = np.linspace(0, 6, side)[:, None] - np.arange(7)[None]
+        bumps = np.exp(-(places**2)).astype(np.float32)
+        coarse = random.normal(size=(number, 7, 7, channels)).astype(np.float32)
+        return np.einsum("yi,xj,nijc->nyxc", bumps, bumps, coarse, optimize=True)
 
-    def frames(*channels):
-        return (255 / (1 + np.exp(-smooth(224, *channels)))).astype(np.uint8)
+    def frames(channels):
+        return (255 / (1 + np.exp(-smooth(224, channels)))).astype(np.uint8)
 
     if takes == "image":
         return [np.stack([flow_to_color(flow) for flow in smooth(224, 2)])]
     if takes == "uv_strain":
-        return [np.asarray(uv_strain(smooth(112, 2).astype(np.float32)))]
+        return [np.asarray(uv_strain(jnp.asarray(smooth(112, 2))))]
     if takes == "face_flow":
-        return [smooth(28, 2).astype(np.float32)]
+        return [smooth(28, 2)]
     if takes == "apex":
         return [frames(1)]
     if takes == "apex_motion":
-        motion = random.normal(size=(number, 64, 128))
-        return [frames(1), scipy.ndimage.gaussian_filter1d(motion, 3, 1).astype(np.float32)]
+        return [frames(1), random.normal(size=(number, 64, 128)).astype(np.float32)]
     assert takes == "frames"
     return [frames(15).reshape(number, 224, 224, 5, 3).transpose(0, 3, 1, 2, 4)]
