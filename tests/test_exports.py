@@ -29,10 +29,24 @@ PAGE = pathlib.Path(__file__).parents[1] / "docs" / "exports.md"
 FILES = {each.file for each in FORMATS.values()}
 
 
+def untrained(method, seed=0):
+    """Variables of about the size that the initialisers give, without compiling these."""
+    random = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
+
+    def variable(path, leaf):
+        if path[-1].key in ("scale", "var"):
+            return np.ones(leaf.shape, np.float32)
+        width = np.prod(leaf.shape[:-1]) if leaf.ndim > 1 else 100
+        return random.normal(0, width**-0.5, leaf.shape).astype(np.float32)
+
+    return jax.tree.map_with_path(variable, shapes)
+
+
 def saved(path, name, seed=0):
     """A checkpoint of a network that was never trained."""
     method = models.NETWORKS[name]
-    variables = jax.jit(lambda: train.init_variables(method, jax.random.key(seed)))()
+    variables = untrained(method, seed)
     about = {"name": name, "title": method.title, "settings": method.settings}
     made = {"samm": {"algorithm": "tvl1", "parameters": {"attachment": 15}, "backend": "opencv"}}
     config = {"method": about, "data": {"databases": made}, "fold": "samm/6"}
@@ -257,7 +271,7 @@ def seen_by_opencv(content, *inputs):
 @pytest.mark.parametrize("name", models.NETWORKS)
 def test_every_network_is_the_same_in_onnxruntime_and_in_opencv(name):
     method = models.NETWORKS[name]
-    variables = jax.jit(lambda: train.init_variables(method, jax.random.key(0)))()
+    variables = untrained(method)
     inputs = source.samples(method.takes, 2)
     tree = jax.tree.structure(KINDS[method.takes].example)
 
