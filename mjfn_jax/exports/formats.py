@@ -7,6 +7,7 @@
 What a file says of itself is one JSON text, the same in all.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -51,10 +52,21 @@ class Format:
 def _write_jax(source: Source, about: str) -> bytes:
     variables = jax.tree.map(jnp.asarray, source.variables)
     program = jax.jit(lambda *inputs: source.function(variables, *inputs))
-    with layers.portable():
+    with layers.portable(), _no_places():
         exported = jax.export.export(program, platforms=PLATFORMS)(*source.shapes())
     # A flatbuffer says by itself where its parts are: what comes after it is not looked at.
     return bytes(exported.serialize()) + b"\n" + about.encode()
+
+
+@contextlib.contextmanager
+def _no_places():
+    """A program that says of no operation in which file of this machine it was called for."""
+    limit = jax.config.jax_traceback_in_locations_limit
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", limit)
 
 
 def _read_jax(source: Source, content: bytes) -> tuple[str, Run]:

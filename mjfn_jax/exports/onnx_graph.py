@@ -4,6 +4,7 @@ What is traced are plain networks, so the table below holds what those of `mjfn_
 of. A primitive that is not in it is an error that names it.
 """
 
+import hashlib
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -189,7 +190,8 @@ class _Graph:
     def constant(self, array: Any, label: str = "") -> str:
         """The name of a constant; the same one is kept once."""
         array = np.asarray(array, order="C")
-        name = label or f"constant/{array.dtype}/{array.shape}/{hash(array.tobytes()):x}"
+        digest = hashlib.sha256(array.tobytes()).hexdigest()
+        name = label or f"constant/{array.dtype}/{array.shape}/{digest[:12]}"
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(array, name)
         return name
