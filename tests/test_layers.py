@@ -205,3 +205,33 @@ def test_a_convolution_without_a_bias_has_none():
     module = layers.Conv(2, 3, use_bias=False)
     params = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 5, 5, 1)))
     assert list(params["params"]) == ["kernel"]
+
+
+def test_what_is_to_run_elsewhere_is_one_operation_each_on_any_backend(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+    def network(x, kernel):
+        x = layers.max_pool(layers.conv(x, kernel, 4, "VALID"))
+        return layers.max_pool_blocks(x, 2)
+
+    with layers.portable():
+        found = str(jax.make_jaxpr(network)(normal(0, 2, 43, 43, 3), normal(1, 11, 11, 3, 4)))
+    assert found.count("conv_general_dilated[") == 1
+    assert found.count("reduce_window_max[") == 2
+    assert "reshape" not in found and "dot_general" not in found
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), NETWORK + OTHERS)
+def test_what_is_to_run_elsewhere_has_the_same_numbers(size, stride, padding):
+    x, kernel = jnp.asarray(normal(0, 2, 15, 14, 3)), jnp.asarray(normal(1, size, size, 3, 4))
+    with layers.portable():
+        out = layers.conv(x, kernel, stride, padding)
+    assert_close(np.asarray(out), np.asarray(lax_conv(x, kernel, stride, padding)))
+
+
+def test_pooling_that_is_to_run_elsewhere_has_the_same_numbers():
+    x = jnp.asarray(normal(0, 2, 12, 18, 3))
+    wanted = layers.max_pool(x), layers.max_pool_blocks(x, 3)
+    with layers.portable():
+        found = layers.max_pool(x), layers.max_pool_blocks(x, 3)
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)

@@ -33,7 +33,11 @@ def short(monkeypatch):
 
 def test_rendered_videos_are_watched_scored_and_kept(short, tmp_path, monkeypatch, capsys):
     script = Spotting(videos=1, preset="fast", photos=(), out=tmp_path)
-    group = script.run()["groups"]["usual"]
+    usual = spotting.GROUPS["usual"]
+    monkeypatch.setitem(spotting.GROUPS, "as MP4", dataclasses.replace(usual, compressed=True))
+    groups = script.run()["groups"]
+    assert groups["as MP4"]["micro"]["true"] == 1
+    group = groups["usual"]
     assert group["micro"]["true"] == 1 and group["minutes"] == pytest.approx(1 / 30, abs=1e-3)
     assert group["micro"]["f1"] == group["micro"]["found"] == 1
     assert list(group["micro_recall"].values()) == [[1, 1], [1, 1]]

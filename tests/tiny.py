@@ -22,7 +22,7 @@ class Tiny(Network):
     def __call__(self, images, train=False):
         x = images.astype(jnp.float32).reshape(-1, 4, 56, 4, 56, 3).mean((2, 4)) / 255
         uniform = nn.initializers.lecun_uniform()  # compiles in a fraction of a normal's time
-        x = nn.tanh(nn.Dense(8, kernel_init=uniform)(x.reshape(len(x), -1)))
+        x = nn.tanh(nn.Dense(8, kernel_init=uniform)(x.reshape(x.shape[0], -1)))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.log_softmax(nn.Dense(3, kernel_init=uniform)(x))
 

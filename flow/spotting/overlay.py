@@ -1,8 +1,9 @@
 """A video again, with what was spotted drawn on it."""
 
+import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -35,19 +36,41 @@ def overlay(
     Raises:
       InputError: OpenCV cannot write the video.
     """
+    timed = _timed(frames)
+    first = next(timed, None)
+    if first is None:
+        return
+    pictures = (
+        _picture(frame, events, places.get(frame.number))
+        for frame, _ in itertools.chain([first], timed)
+    )
+    write_video(path, pictures, first[1])
+
+
+def write_video(
+    path: str | os.PathLike, images: Iterable[UInt8[np.ndarray, "H W *channels"]], fps: int | float
+) -> None:
+    """Write images, grey or BGR, as an MP4 (MPEG-4 part 2, by OpenCV), whole or not at all.
+
+    Raises:
+      InputError: OpenCV cannot write it.
+    """
     path = pathlib.Path(path)
     unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")
     writer = None
     try:
-        for frame, fps in _timed(frames):
+        for image in images:
+            if image.ndim == 2:
+                image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+            height, width = (side // 2 * 2 for side in image.shape[:2])  # it takes no odd ones
             if writer is None:
-                size = frame.image.shape[1] // 2 * 2, frame.image.shape[0] // 2 * 2
                 code = cv2.VideoWriter.fourcc(*"mp4v")
-                writer = cv2.VideoWriter(str(unfinished), code, fps, size)
+                writer = cv2.VideoWriter(str(unfinished), code, fps, (width, height))
                 if not writer.isOpened():
-                    raise InputError(f"{path}: OpenCV cannot write this video: leave --overlay out")
-            picture = _picture(frame, events, places.get(frame.number))
-            writer.write(picture[: size[1], : size[0]])
+                    raise InputError(
+                        f"{path}: OpenCV cannot write this video; choose another folder"
+                    )
+            writer.write(np.ascontiguousarray(image[:height, :width]))
     finally:
         if writer is not None:
             writer.release()
@@ -55,7 +78,7 @@ def overlay(
         os.replace(unfinished, path)
 
 
-def _timed(frames: Iterable[Frame]) -> Iterable[tuple[Frame, float]]:
+def _timed(frames: Iterable[Frame]) -> Iterator[tuple[Frame, float]]:
     """Each frame with the rate of the first two."""
     frames = iter(frames)
     first, second = next(frames, None), next(frames, None)

@@ -23,6 +23,10 @@ COMMANDS = {
         "how scores grow with the number of training subjects",
     ),
     "train": ("mjfn_jax.commands.train:Train", "one network on all subjects, to hand over"),
+    "export": (
+        "mjfn_jax.commands.export:Export",
+        "a trained model as files that run without this project",
+    ),
     "pretrain": (
         "mjfn_jax.commands.pretrain:Pretrain",
         "the recogniser of drawn motion, out of nothing",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from flow.faces.frames import read_grey
 from flow.footage import Frame
 from flow.progress import bar
 from flow.spotting.events import Settings
+from flow.spotting.overlay import write_video
 from flow.synthetic.long import CAMERA, film
 from flow.synthetic.photo import Photo
 from flow.synthetic.screenplay import Disturbances, Expressions
@@ -51,12 +53,15 @@ class Group:
     expressions: Expressions = _SOME
     photo: pathlib.Path | None = None
     """Shown instead of invented faces."""
+    compressed: bool = False
+    """Whether they are written as MP4 and read again."""
 
 
 GROUPS = {
     "usual": Group(100, 1.0),
     "head moves three times as much": Group(200, 0.5, disturbances=_HEAD),
     "no expression": Group(300, 1.0, expressions=_NONE),
+    "as MP4": Group(100, 0.5, compressed=True),
     "25 frames/s": Group(400, 0.25, 25, 15.0),
     "60 frames/s": Group(400, 0.25, 60, 15.0),
     "100 frames/s": Group(400, 0.25, 100, 15.0),
@@ -223,8 +228,15 @@ def _rendered(name: str, group: Group, seed: int) -> _Video:
     ]
 
     def frames():
-        for number, image in enumerate(make()[1]):
-            yield Frame(number, number / group.fps, f"frame {number}", image)
+        images = make()[1]
+        if not group.compressed:
+            for number, image in enumerate(images):
+                yield Frame(number, number / group.fps, f"frame {number}", image)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "video.mp4")
+            write_video(path, images, group.fps)
+            yield from footage.frames(path)
 
     return _Video(f"{name} {seed}", name, group.seconds, truth, frames)
 

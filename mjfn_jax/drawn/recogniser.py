@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Array, Bool, Float, Float32
 
 from flow.drawn import HALVES
 from mjfn_jax import layers, precision
@@ -130,27 +130,31 @@ def _batches(faces: Float32[np.ndarray, "N 28 28 2"]) -> Iterator[np.ndarray]:
 
 @functools.cache
 def _compiled(method: DrawnNet):
+    return jax.jit(functools.partial(together, method))
+
+
+def together(method: DrawnNet, variables: Any, faces: Float[Array, "N 28 28 2"]) -> tuple:
+    """The parts of :class:`Asked`, as JAX traces them; N may be symbolic."""
     # Of the mirror image, the two halves of a unit change places.
     swapped = np.arange(len(HALVES)).reshape(-1, 2)[:, ::-1].ravel()
+    both = jnp.concatenate([faces, mirrored(faces)])
 
-    @jax.jit
-    def ask(variables, faces):
-        both = jnp.concatenate([faces, mirrored(faces)])
-        logs, units, features = 0, 0, []
-        number = len(jax.tree.leaves(variables)[0])
-        for s in range(number):
-            mine = jax.tree.map(lambda leaf, s=s: leaf[s], variables)
-            with precision.compute("highest"), layers.plain():
-                outputs = method.apply(mine, both)
-            ours, theirs = jnp.split(method.log_probabilities(outputs), 2)
-            logs += ours + theirs
-            ours, theirs = jnp.split(outputs.units, 2)
-            units += (ours + theirs[:, swapped]) / (2 * number)
-            features.append(sum(jnp.split(outputs.features, 2)) / 2)
-        scale = outputs.scale[: len(faces)]
-        return logs / (2 * number), units, scale, jnp.concatenate(features, 1)
+    def halves(rows):
+        return rows.reshape(2, faces.shape[0], -1)
 
-    return ask
+    logs, units, features = 0, 0, []
+    number = len(jax.tree.leaves(variables)[0])
+    for s in range(number):
+        mine = jax.tree.map(lambda leaf, s=s: leaf[s], variables)
+        with precision.compute("highest"), layers.plain():
+            outputs = method.apply(mine, both)
+        ours, theirs = halves(method.log_probabilities(outputs))
+        logs += ours + theirs
+        ours, theirs = halves(outputs.units)
+        units += (ours + theirs[:, swapped]) / (2 * number)
+        features.append(sum(halves(outputs.features)) / 2)
+    scale = outputs.scale[: faces.shape[0]]
+    return logs / (2 * number), units, scale, jnp.concatenate(features, 1)
 
 
 def load(folder: pathlib.Path = weights.SHIPPED) -> Recogniser:

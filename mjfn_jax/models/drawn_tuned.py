@@ -58,8 +58,9 @@ class DrawnTuned(DrawnNet):
             return super().__call__(flows, True)
         outputs = super().__call__(jnp.concatenate([flows, mirrored(flows)]))
         # The units are not taught here, and those of the mirror image are other halves.
-        logits = sum(jnp.split(outputs.logits, 2)) / 2
-        return Outputs(logits, *(part[: len(flows)] for part in outputs[1:]))
+        number = flows.shape[0]
+        logits = outputs.logits.reshape(2, number, -1).mean(0)
+        return Outputs(logits, *(part[:number] for part in outputs[1:]))
 
 
 def _pull(part: float) -> optax.GradientTransformation:

@@ -6,6 +6,7 @@ before it is read. Stock Orbax reads the folders too: `orbax.checkpoint.v1.load(
 
 import contextlib
 import functools
+import hashlib
 import logging
 import os
 import pathlib
@@ -13,7 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -140,6 +141,46 @@ def config_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
         return ocp.metadata(pathlib.Path(folder).absolute()).custom_metadata
 
 
+class Trained(NamedTuple):
+    """A network as its training left it."""
+
+    method: models.Network
+    variables: Any
+    config: dict[str, Any]
+    """The identity of its training, see `mjfn_jax.runs.identity`; of a fold also its name."""
+    digest: str
+    """SHA-256 of the checkpoint's manifest."""
+
+
+def is_drawn(path: pathlib.Path) -> bool:
+    """Whether :func:`load` takes this for the recogniser of drawn motion."""
+    return str(path) == "drawn" or (path / "drawn.json").is_file()
+
+
+def trained(path: pathlib.Path) -> Trained:
+    """The network of a checkpoint, or of a folder with one in `model`.
+
+    Raises:
+      InputError: as :func:`load`.
+    """
+    path = path / "model" if (path / "model").is_dir() else path
+    if not path.is_dir():
+        raise InputError(f"{path}: no checkpoint; experiments/train.py makes one")
+    check(path, cure="take a whole copy of the checkpoint or train it again")
+    config = config_of(path) or {}
+    about = config.get("method") or {}
+    if about.get("name") not in models.NETWORKS:
+        raise InputError(f"{path}: not a trained network; name a folder with a model or a fold")
+    settings = {  # JSON has no tuples
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in about["settings"].items()
+    }
+    method = models.NETWORKS[about["name"]].clone(**settings)
+    template = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
+    digest = hashlib.sha256((path / manifest.NAME).read_bytes()).hexdigest()
+    return Trained(method, _read(path, template), config, digest)
+
+
 def load(
     path: str | os.PathLike[str],
 ) -> Callable[[Any], Float[np.ndarray, "B K"]]:
@@ -159,28 +200,15 @@ def load(
       InputError: there is no checkpoint at `path`, or a file of it is missing or altered.
     """
     path = pathlib.Path(path)
-    if str(path) == "drawn" or (path / "drawn.json").is_file():
+    if is_drawn(path):
         from mjfn_jax.drawn import recogniser
 
         return recogniser.load() if str(path) == "drawn" else recogniser.load(path)
-    path = path / "model" if (path / "model").is_dir() else path
-    if not path.is_dir():
-        raise InputError(f"{path}: no checkpoint; experiments/train.py makes one")
-    check(path, cure="take a whole copy of the checkpoint or train it again")
-    about = (config_of(path) or {}).get("method") or {}
-    if about.get("name") not in models.NETWORKS:
-        raise InputError(f"{path}: not a trained network; name a folder with a model or a fold")
-    settings = {  # JSON has no tuples
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in about["settings"].items()
-    }
-    method = models.NETWORKS[about["name"]].clone(**settings)
-    template = jax.eval_shape(lambda: train.init_variables(method, jax.random.key(0)))
-    variables = _read(path, template)
-    return Trained(method, variables)
+    method, variables, _, _ = trained(path)
+    return Classifier(method, variables)
 
 
-class Trained:
+class Classifier:
     """A trained network as a function, see :func:`load`."""
 
     def __init__(self, method: Method, variables: Any):

@@ -81,6 +81,14 @@ class Place:
             "pretrain": [
                 "pretrain", "--seeds", "1", "--clips=64", "--epochs=1", f"--out={out}/pretrained",
             ],
+            "export": [
+                "export", f"{out}/model", "--formats", "safetensors", "onnx",
+                f"--out={out}/exported",
+            ],
+            "recognise": [
+                "recognise", str(next(self.source.glob("SAMM/*/*"))), "--fps=200",
+                f"--out={out}/expressions",
+            ],
             "score": ["score", f"{out}/ststnet/predictions.log"],
             "report": ["report", f"{out}/ststnet", f"--out={out}/report.html"],
         }  # fmt: skip

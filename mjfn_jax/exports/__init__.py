@@ -1,0 +1,1 @@
+"""A model that travels: files that run without this project."""
