@@ -107,7 +107,7 @@ class Spotting:
     out: pathlib.Path | None = None
     """Where results are written; by default `runs/DATASET-spotting`."""
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> None:
         """Watch, score, write down."""
         if self.preset not in PRESETS:
             raise InputError(f"--preset={self.preset}: unknown, choose one of {', '.join(PRESETS)}")
@@ -140,7 +140,6 @@ class Spotting:
             kept.write(out / "spotting.json", tables.text(result))
             print(table(result["groups"]))
             print(f"written to {out}")
-        return result
 
     def _rendered(self) -> Iterator[_Video]:
         if self.source is not None:
