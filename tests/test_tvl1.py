@@ -151,7 +151,7 @@ def test_batches_as_on_a_gpu_give_the_same_flow(moved, monkeypatch):
     parameters = Parameters(nscales=1, warps=2)
     flows = tvl1(onsets, apexes, parameters, "jax")
     monkeypatch.setattr(jax_backend.jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax_backend, "_GPU_BATCH", 2)  # three pairs: the second batch is filled up
+    monkeypatch.setattr(jax_backend, "GPU_BATCH", 2)  # three pairs: the second batch is filled up
     batched = tvl1(onsets, apexes, parameters, "jax")
     assert end_point_errors(batched, flows).max() < 0.01
 

@@ -8,7 +8,7 @@ p = (p11, p12, p21, p22) are its dual variables.
 import dataclasses
 import functools
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ _OPTIONS = {"xla_cpu_enable_fast_min_max": True}
 """XLA's minima and maxima look after NaN at three times the cost, and the network of the median
 consists of them. No NaN gets here."""
 
-_GPU_BATCH = 64
+GPU_BATCH = 64
 """Pairs that a GPU computes at a time."""
 
 _NEAR = 2
@@ -50,12 +50,12 @@ def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.
 
         with pool() as threads:
             return np.stack(list(threads.map(one, zip(onsets, apexes, strict=True))))
-    program = _program((_GPU_BATCH, *size), parameters)
+    program = _program((GPU_BATCH, *size), parameters)
     batches = []
-    for first in range(0, count, _GPU_BATCH):
+    for first in range(0, count, GPU_BATCH):
         # The last batch is filled up, so that one compilation serves any number of pairs.
-        chosen = np.minimum(np.arange(first, first + _GPU_BATCH), count - 1)
-        batches.append(program(onsets[chosen], apexes[chosen], np.stack([start] * _GPU_BATCH)))
+        chosen = np.minimum(np.arange(first, first + GPU_BATCH), count - 1)
+        batches.append(program(onsets[chosen], apexes[chosen], np.stack([start] * GPU_BATCH)))
     return np.concatenate([np.asarray(batch) for batch in batches])[:count]
 
 
@@ -94,14 +94,17 @@ class _Numbers(NamedTuple):
     outer_iterations: np.int32
 
 
-def _program(shape: tuple[int, ...], parameters: Parameters):
-    """The compiled function (onset, apex, start) -> flow for images of one shape."""
+def _form(shape: tuple[int, ...], parameters: Parameters) -> _Form:
     same = ("border", "nscales", "scale_step", "median_filtering")
-    form = _Form(
+    return _Form(
         shape=shape,
         between_tests=1 if jax.default_backend() == "cpu" else 10,
         **{name: getattr(parameters, name) for name in same},
     )
+
+
+def _program(shape: tuple[int, ...], parameters: Parameters):
+    """The compiled function (onset, apex, start) -> flow for images of one shape."""
     numbers = _Numbers(
         limit=np.float32(parameters.lambda_ * parameters.theta),
         theta=np.float32(parameters.theta),
@@ -112,7 +115,7 @@ def _program(shape: tuple[int, ...], parameters: Parameters):
         outer_iterations=np.int32(parameters.outer_iterations),
     )
     with _COMPILING:  # threads that ask at once wait for one compilation
-        return functools.partial(_compile(form), numbers)
+        return functools.partial(_compile(_form(shape, parameters)), numbers)
 
 
 _COMPILING = threading.Lock()
@@ -120,14 +123,29 @@ _COMPILING = threading.Lock()
 
 @functools.lru_cache
 def _compile(form: _Form):
+    return _lower(form).compile(compiler_options=_options())
+
+
+def lower(
+    shape: tuple[int, ...], parameters: Parameters, sharding: jax.sharding.Sharding | None = None
+) -> tuple[jax.stages.Lowered, dict[str, Any] | None]:
+    """The program for images of this shape, [H, W] or [B, H, W], and the options to compile it
+    with, to be looked at; `sharding` puts it on another device than this process's own."""
+    return _lower(_form(shape, parameters), sharding), _options()
+
+
+def _lower(form: _Form, sharding: jax.sharding.Sharding | None = None) -> jax.stages.Lowered:
     solve = functools.partial(_solve, form)
     if len(form.shape) == 3:
         solve = jax.vmap(solve, in_axes=(None, 0, 0, 0))
-    numbers = _Numbers(*(jax.ShapeDtypeStruct((), t) for t in _Numbers.__annotations__.values()))
-    image = jax.ShapeDtypeStruct(form.shape, np.float32)
-    start = jax.ShapeDtypeStruct((*form.shape, 2), np.float32)
-    lowered = jax.jit(solve).lower(numbers, image, image, start)
-    return lowered.compile(compiler_options=_OPTIONS if jax.default_backend() == "cpu" else None)
+    array = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
+    numbers = _Numbers(*(array((), t) for t in _Numbers.__annotations__.values()))
+    image, start = array(form.shape, np.float32), array((*form.shape, 2), np.float32)
+    return jax.jit(solve).lower(numbers, image, image, start)
+
+
+def _options() -> dict[str, Any] | None:
+    return _OPTIONS if jax.default_backend() == "cpu" else None
 
 
 def _solve(form: _Form, numbers: _Numbers, onset, apex, start):
