@@ -9,6 +9,8 @@ a fold has the same result alone, among all folds, and after a resumed run.
 
 import dataclasses
 import functools
+import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
@@ -255,10 +257,31 @@ def lower_epoch(
     return program.lower(*placed(shapes))
 
 
-def fold_bytes(method: Network, recipe: Recipe, steps: int, clips: Clips) -> int:
-    """Memory that XLA reserves to train one fold for one epoch, without the clips themselves."""
-    memory = lower_epoch(method, recipe, steps, 1, clips).compile().memory_analysis()
-    return memory.temp_size_in_bytes + memory.output_size_in_bytes
+class FoldSize(NamedTuple):
+    """What the training of one fold takes on a device."""
+
+    bytes: int
+    """Memory that XLA reserves, without the clips themselves."""
+    elements: int
+    """Of its largest array, those of the clips left aside."""
+
+    def most(self, memory: int | float) -> int:
+        """How many folds one program may have: they fill four fifths of so many bytes at most, and
+        no array has 2³¹ elements, from which on 32 bits do not number them."""
+        return min(int(0.8 * memory / self.bytes), (2**31 - 1) // self.elements)
+
+
+def fold_size(method: Network, recipe: Recipe, steps: int, clips: Clips) -> FoldSize:
+    """What the training of one fold for one epoch takes; it is compiled for that."""
+    lowered = lower_epoch(method, recipe, steps, 1, clips)
+    arrays = {
+        tuple(int(side) for side in sides.split("x") if side)
+        for sides in re.findall(r"tensor<((?:\d+x)+)", lowered.as_text())
+    }
+    arrays -= {part.shape for part in jax.tree.leaves(clips)}
+    memory = lowered.compile().memory_analysis()
+    size = memory.temp_size_in_bytes + memory.output_size_in_bytes
+    return FoldSize(size, max(map(math.prod, arrays)))
 
 
 def place(tree: Any, devices: int, by_fold: bool) -> Any:
