@@ -14,9 +14,9 @@ from experiments.benchmarks.compile_gpu import PROGRAMS, Epoch, FlowOf, faults
 from flow.errors import InputError
 
 CHECKED = {
-    "ststnet_1_tf32": (Epoch("ststnet", 1, "tf32"), 0.06, 55),
-    "mjfn_2_tf32": (Epoch("mjfn", 2, "tf32"), 0.65, 190),
-    "flow_stream": (PROGRAMS["flow_stream"], 0.01, 9),
+    "ststnet_1_tf32": (Epoch("ststnet", 1, "tf32"), 0.055, 50),
+    "mjfn_2_tf32": (Epoch("mjfn", 2, "tf32"), 0.6, 160),
+    "flow_stream": (PROGRAMS["flow_stream"], 0.008, 8),
 }
 """Programs, the most gigabytes that each may take, and the most kernels a step."""
 GOOD = {

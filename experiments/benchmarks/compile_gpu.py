@@ -134,6 +134,8 @@ class Epoch:
     method: str
     folds: int
     precision: train.Precision
+    cublas: bool = False
+    """Whether products are calls of cuBLAS, as a GPU may prefer, and not kernels of XLA's own."""
 
     def lower(self, place: Callable, sharding: Any) -> tuple[jax.stages.Lowered, dict | None, int]:
         method = models.make(self.method)
@@ -141,7 +143,8 @@ class Epoch:
         steps = -(-(CLIPS - 1) // recipe.batch_size)
         number = jax.ShapeDtypeStruct((CLIPS,), jnp.int32)
         clips = train.Clips(_inputs(method, CLIPS), number, number)
-        return train.lower_epoch(method, recipe, steps, self.folds, clips, place), None, steps
+        options = {"xla_gpu_enable_triton_gemm": False} if self.cublas else None
+        return train.lower_epoch(method, recipe, steps, self.folds, clips, place), options, steps
 
     def step(self, program: roofline.Program, steps: int) -> roofline.Cost:
         of_epoch = [loop for loop in program.loops if (loop.depth, loop.trips) == (0, steps)]
@@ -194,6 +197,7 @@ PROGRAMS: dict[str, Program] = {
         for folds in (1, 8, 68)
         for precision in ("tf32", "highest", "bf16")
     },
+    "mjfn_68_tf32_cublas": Epoch("mjfn", 68, "tf32", cublas=True),
     "mjfn_68_predict": Prediction("mjfn", 68),
     **{f"{name}_1_highest": Epoch(name, 1, "highest") for name in models.NETWORKS
        if name != "mjfn"},
