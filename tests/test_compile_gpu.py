@@ -28,6 +28,7 @@ GOOD = {
     "loops_of_unknown_trips": 0,
     "host_loops": 0,
     "products": {"tf32": 9},
+    "library_calls": {"__cublas$lt$matmul": 9},
 }
 """The figures of a training epoch in which nothing is wrong."""
 
@@ -94,5 +95,7 @@ def test_the_table_has_a_line_for_each_program():
         "compile_seconds": 12.0, "gigabytes_a_step": 66.7, "roofline_milliseconds_a_step": 19.9
     }  # fmt: skip
     lines = compile_gpu.table({"mjfn_68_tf32": row, "flow": {"error": "no memory"}}).splitlines()
-    assert "| `mjfn_68_tf32` | 12 | 0.50 | 100 | 66.7 | 19.9 | 2 (0; 0) | 9 tf32 |" in lines
+    assert (
+        "| `mjfn_68_tf32` | 12 | 0.50 | 100 | 66.7 | 19.9 | 2 (0; 0) | 9 tf32 by cuBLAS |" in lines
+    )
     assert lines[-1].startswith("| `flow` | no memory |")

@@ -19,6 +19,7 @@ import logging
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -143,7 +144,7 @@ class Epoch:
         steps = -(-(CLIPS - 1) // recipe.batch_size)
         number = jax.ShapeDtypeStruct((CLIPS,), jnp.int32)
         clips = train.Clips(_inputs(method, CLIPS), number, number)
-        options = {"xla_gpu_enable_triton_gemm": False} if self.cublas else None
+        options = _CUBLAS if self.cublas else None
         return train.lower_epoch(method, recipe, steps, self.folds, clips, place), options, steps
 
     def step(self, program: roofline.Program, steps: int) -> roofline.Cost:
@@ -230,8 +231,9 @@ def compiled(program: Program, folder: pathlib.Path) -> dict[str, Any]:
         capture_output=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        return {"error": (lines or [f"the process ended with {done.returncode}"])[-1]}
+        said = done.stderr.decode(errors="replace")
+        reasons = re.findall(r"^[\w.]+(?:Error|Exception|Exit): [^\n]*", said, re.MULTILINE)
+        return {"error": (reasons or [f"the process ended with {done.returncode}"])[-1]}
     return json.loads(done.stdout)
 
 
@@ -249,12 +251,13 @@ def figures_of(program: Program) -> dict[str, Any]:
         )
 
     lowered, options, steps = program.lower(place, sharding)
-    with tempfile.TemporaryDirectory() as dump:
-        start = time.perf_counter()
-        done = lowered.compile(compiler_options={**(options or {}), "xla_dump_to": dump})
-        seconds = time.perf_counter() - start
-        (thunks,) = pathlib.Path(dump).glob("*.thunk_sequence_after_thunk_passes.txt")
-        host_loops = roofline.host_loops(thunks.read_text())
+    try:
+        done, host_loops, seconds = _compile(lowered, options)
+    except jax.errors.JaxRuntimeError as error:
+        if "output tile sizes" not in str(error):
+            raise
+        # A GPU would try other tiles for the product. Here there is one try, and then cuBLAS.
+        done, host_loops, seconds = _compile(lowered, {**(options or {}), **_CUBLAS})
     memory = done.memory_analysis()
     peak = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     found = roofline.read(done.as_text())
@@ -284,6 +287,21 @@ def figures_of(program: Program) -> dict[str, Any]:
         "products": dict(found.products),
         "library_calls": dict(found.libraries),
     }
+
+
+_CUBLAS = {"xla_gpu_enable_triton_gemm": False}
+
+
+def _compile(
+    lowered: jax.stages.Lowered, options: dict[str, Any] | None
+) -> tuple[jax.stages.Compiled, int, float]:
+    """A program compiled, how many of its loops the host drives, and the seconds it took."""
+    with tempfile.TemporaryDirectory() as dump:
+        start = time.perf_counter()
+        done = lowered.compile(compiler_options={**(options or {}), "xla_dump_to": dump})
+        seconds = time.perf_counter() - start
+        (thunks,) = pathlib.Path(dump).glob("*.thunk_sequence_after_thunk_passes.txt")
+        return done, roofline.host_loops(thunks.read_text()), seconds
 
 
 def faults(
@@ -332,6 +350,8 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
             lines.append(f"| `{name}` | {row['error']} | | | | | | |")
             continue
         products = ", ".join(f"{n} {precision}" for precision, n in row["products"].items()) or "–"
+        if any("cublas" in target for target in row["library_calls"]):
+            products += " by cuBLAS"
         counts = (len(row["loops"]), row["loops_of_unknown_trips"], row["host_loops"])
         lines.append(
             f"| `{name}` | {row['compile_seconds']:.0f} | {row['peak_gigabytes']:.2f} "
