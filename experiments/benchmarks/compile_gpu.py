@@ -300,8 +300,9 @@ def _compile(
         start = time.perf_counter()
         done = lowered.compile(compiler_options={**(options or {}), "xla_dump_to": dump})
         seconds = time.perf_counter() - start
-        (thunks,) = pathlib.Path(dump).glob("*.thunk_sequence_after_thunk_passes.txt")
-        return done, roofline.host_loops(thunks.read_text()), seconds
+        # XLA writes a second text where it has made graphs of the first.
+        thunks = sorted(pathlib.Path(dump).glob("*.thunk_sequence*.txt"), key=lambda p: len(p.name))
+        return done, roofline.host_loops(thunks[-1].read_text()), seconds
 
 
 def faults(
