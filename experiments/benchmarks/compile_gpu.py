@@ -223,12 +223,12 @@ def compiled(program: Program, folder: pathlib.Path) -> dict[str, Any]:
       program: one of :data:`PROGRAMS`, or another.
       folder: see :func:`ready`.
     """
-    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(folder.resolve()), os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # to compile is the point
     done = subprocess.run(
         [sys.executable, "-m", __name__], input=pickle.dumps(program), env=environment,
-        capture_output=True, check=False,
+        cwd=pathlib.Path(__file__).parents[2], capture_output=True, check=False,
     )  # fmt: skip
     if done.returncode:
         said = done.stderr.decode(errors="replace")
