@@ -59,8 +59,10 @@ def _patches_backward(padding, residuals, gradient):
     x, kernel = residuals
     rows = _windows(x, len(kernel), padding, axes=2)
     if jax.default_backend() != "cpu":  # where XLA would transpose both sides in memory for cuBLAS
-        rows, gradient_rows = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
-        kernel_gradient = einsum("np,nf->pf", rows, gradient_rows).reshape(kernel.shape)
+        # Kept apart from what makes them: XLA's search for larger kernels fails on some reshapes.
+        sides = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
+        sides = jax.lax.optimization_barrier(tuple(sides))
+        kernel_gradient = einsum("np,nf->pf", *sides).reshape(kernel.shape)
     else:
         kernel_gradient = einsum("bhwp,bhwf->pf", rows, gradient).reshape(kernel.shape)
     return _patches(gradient, *_turn(kernel, padding)), kernel_gradient
