@@ -58,7 +58,13 @@ def _patches_forward(x, kernel, padding):
 def _patches_backward(padding, residuals, gradient):
     x, kernel = residuals
     rows = _windows(x, len(kernel), padding, axes=2)
-    kernel_gradient = einsum("bhwp,bhwf->pf", rows, gradient).reshape(kernel.shape)
+    if jax.default_backend() != "cpu":  # where XLA would transpose both sides in memory for cuBLAS
+        # Kept apart from what makes them: XLA's search for larger kernels fails on some reshapes.
+        sides = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
+        sides = jax.lax.optimization_barrier(tuple(sides))
+        kernel_gradient = einsum("np,nf->pf", *sides).reshape(kernel.shape)
+    else:
+        kernel_gradient = einsum("bhwp,bhwf->pf", rows, gradient).reshape(kernel.shape)
     return _patches(gradient, *_turn(kernel, padding)), kernel_gradient
 
 

@@ -9,6 +9,8 @@ a fold has the same result alone, among all folds, and after a resumed run.
 
 import dataclasses
 import functools
+import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
@@ -227,18 +229,59 @@ def _compiled_epoch(
     return jax.jit(all_folds, donate_argnums=0)
 
 
-def fold_bytes(method: Network, recipe: Recipe, steps: int, clips: Clips) -> int:
-    """Memory that XLA reserves to train one fold for one epoch, without the clips themselves."""
-    run = runs_of(np.zeros(1, int))
-    program = _compiled_epoch(method, recipe.batch_size, recipe.precision, steps, 1).lower(
-        jax.eval_shape(lambda: init(method, run)),
-        run,
-        jax.ShapeDtypeStruct((1, len(clips.labels)), bool),
+def lower_epoch(
+    method: Network,
+    recipe: Recipe,
+    steps: int,
+    folds: int,
+    clips: Clips,
+    placed: Callable[[Any], Any] = lambda shapes: shapes,
+) -> jax.stages.Lowered:
+    """The program of :func:`train_epoch` for F = `folds`, to be compiled and looked at.
+
+    Args:
+      method, recipe, steps: as there.
+      folds: folds F.
+      clips: arrays, or their shapes.
+      placed: puts shapes on another device than this process's own.
+    """
+    runs = runs_of(np.arange(folds))
+    shapes = (
+        jax.eval_shape(functools.partial(init, method), runs),
+        runs,
+        jax.ShapeDtypeStruct((folds, len(clips.labels)), bool),
         clips,
         jax.ShapeDtypeStruct((), jnp.int32),
     )
-    memory = program.compile().memory_analysis()
-    return memory.temp_size_in_bytes + memory.output_size_in_bytes
+    program = _compiled_epoch(method, recipe.batch_size, recipe.precision, steps, 1)
+    return program.lower(*placed(shapes))
+
+
+class FoldSize(NamedTuple):
+    """What the training of one fold takes on a device."""
+
+    bytes: int
+    """Memory that XLA reserves, without the clips themselves."""
+    elements: int
+    """Of its largest array, those of the clips left aside."""
+
+    def most(self, memory: int | float) -> int:
+        """How many folds one program may have: they fill four fifths of so many bytes at most, and
+        no array has 2³¹ elements, from which on 32 bits do not number them."""
+        return min(int(0.8 * memory / self.bytes), (2**31 - 1) // self.elements)
+
+
+def fold_size(method: Network, recipe: Recipe, steps: int, clips: Clips) -> FoldSize:
+    """What the training of one fold for one epoch takes; it is compiled for that."""
+    lowered = lower_epoch(method, recipe, steps, 1, clips)
+    arrays = {
+        tuple(int(side) for side in sides.split("x") if side)
+        for sides in re.findall(r"tensor<((?:\d+x)+)", lowered.as_text())
+    }
+    arrays -= {part.shape for part in jax.tree.leaves(clips)}
+    memory = lowered.compile().memory_analysis()
+    size = memory.temp_size_in_bytes + memory.output_size_in_bytes
+    return FoldSize(size, max(map(math.prod, arrays)))
 
 
 def place(tree: Any, devices: int, by_fold: bool) -> Any:
@@ -362,12 +405,12 @@ def predict(
     for start in range(0, number, batch_size):
         places = np.minimum(np.arange(start, start + batch_size), number - 1)
         batch = jax.tree.map(lambda part, places=places: part[:, places], inputs)
-        outputs.append(_compiled_predict(method)(variables, batch))
+        outputs.append(compiled_predict(method)(variables, batch))
     return np.exp(np.concatenate(jax.device_get(outputs), axis=1)[:, :number])
 
 
 @functools.cache
-def _compiled_predict(method: Network):
+def compiled_predict(method: Network):
     """Log-probabilities `[F, B, K]`. A CPU takes one fold after another, see `layers.plain`."""
     if jax.default_backend() != "cpu":
         return jax.jit(jax.vmap(functools.partial(log_probabilities, method)))

@@ -30,7 +30,16 @@ def test_the_benchmarks_say_what_they_take():
     assert done.returncode == 0, done.stderr
     assert all(
         name in done.stdout
-        for name in ("stand_ins", "build", "layers", "table", "train", "flow", "robustness")
+        for name in (
+            "stand_ins",
+            "build",
+            "layers",
+            "table",
+            "train",
+            "flow",
+            "robustness",
+            "compile_gpu",
+        )
     )
     done = subprocess.run(
         [sys.executable, "-c", "import experiments.benchmarks.gpu"], cwd=HOME, capture_output=True

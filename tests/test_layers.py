@@ -207,6 +207,15 @@ def test_a_convolution_without_a_bias_has_none():
     assert list(params["params"]) == ["kernel"]
 
 
+def test_the_gradients_of_an_accelerator_are_those_of_lax(monkeypatch):
+    x, kernel = normal(0, 3, 2, 9, 8, 4), normal(1, 3, 3, 3, 4, 5)
+    wanted = value_and_gradients(lax_conv, x, kernel, 1, "SAME", vmap_axes=(0, 0))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    found = value_and_gradients(layers.conv, x, kernel, 1, "SAME", vmap_axes=(0, 0))
+    for actual, expected in zip(found, wanted, strict=True):
+        assert_close(actual, expected)
+
+
 def test_what_is_to_run_elsewhere_is_one_operation_each_on_any_backend(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 

@@ -648,7 +648,7 @@ def test_the_memory_of_a_fold_limits_a_chunk_on_an_accelerator(monkeypatch):
             return {"bytes_limit": 10 * needed + FLOWS.inputs.nbytes}
 
     steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
-    needed = train.fold_bytes(MODEL, RECIPE, steps, clips_of(FLOWS))
+    needed = train.fold_size(MODEL, RECIPE, steps, clips_of(FLOWS)).bytes
     state = train.init(MODEL, train.runs_of(np.zeros(1, int)))
     batch = RECIPE.batch_size * 4 * 4 * 3 * 4  # the averages of the tiles, float32
     assert needed > sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + batch
@@ -658,6 +658,21 @@ def test_the_memory_of_a_fold_limits_a_chunk_on_an_accelerator(monkeypatch):
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68) == 8
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 68, devices=2) == 16
     assert sweep.auto_chunk(MODEL, RECIPE, steps, FLOWS, 3) == 3
+
+
+def test_no_array_of_a_chunk_has_more_elements_than_32_bits_can_number():
+    size = train.FoldSize(bytes=1000, elements=12 * 26 * 26 * 3200)  # MJFN's widest windows
+    assert size.most(50_000) == 40
+    assert size.most(1e6) == 82
+    assert 82 * size.elements < 2**31 <= 83 * size.elements
+
+
+def test_the_largest_array_of_a_fold_is_not_that_of_all_clips():
+    clips = clips_of(FLOWS)
+    steps = train.steps_per_epoch(HELD_OUT, RECIPE.batch_size)
+    many = jax.tree.map(lambda part: jnp.repeat(part, 9, axis=0), clips)
+    sizes = [train.fold_size(MODEL, RECIPE, steps, some).elements for some in (clips, many)]
+    assert RECIPE.batch_size * 4 * 4 * 3 <= sizes[0] <= sizes[1] < many.inputs.size
 
 
 def test_a_removal_of_states_that_is_killed_needs_no_cure(tmp_path, whole, monkeypatch):

@@ -151,7 +151,7 @@ def test_batches_as_on_a_gpu_give_the_same_flow(moved, monkeypatch):
     parameters = Parameters(nscales=1, warps=2)
     flows = tvl1(onsets, apexes, parameters, "jax")
     monkeypatch.setattr(jax_backend.jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax_backend, "_GPU_BATCH", 2)  # three pairs: the second batch is filled up
+    monkeypatch.setattr(jax_backend, "GPU_BATCH", 2)  # three pairs: the second batch is filled up
     batched = tvl1(onsets, apexes, parameters, "jax")
     assert end_point_errors(batched, flows).max() < 0.01
 
@@ -163,14 +163,15 @@ def test_jax_takes_float_images_of_the_same_grey_levels(moved):
     assert end_point_errors(floats, tvl1(onsets, apexes, parameters, "jax")).max() < 0.01
 
 
+@pytest.mark.parametrize("by_plane", [False, True])
 @pytest.mark.parametrize("reach", [1.99, 9.0])
-def test_images_are_warped_as_by_opencv(reach):
+def test_images_are_warped_as_by_opencv(reach, by_plane):
     rng = np.random.default_rng(3)
     images = rng.uniform(0, 255, (3, HEIGHT, WIDTH)).astype(np.float32)
     u1, u2 = rng.uniform(-reach, reach, (2, HEIGHT, WIDTH)).astype(np.float32)
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     expected = [cv2.remap(image, x + u1, y + u2, cv2.INTER_CUBIC) for image in images]
-    warped = jax_backend._warp(jnp.array(images), u1, u2)
+    warped = jax_backend._warp(jnp.array(images), u1, u2, by_plane)
     np.testing.assert_allclose(warped, expected, atol=2e-3)
 
 

@@ -10,6 +10,7 @@
     python -m experiments.benchmarks points
     python -m experiments.benchmarks robustness --cache=DIR
     python -m experiments.benchmarks card --cache=DIR
+    python -m experiments.benchmarks compile_gpu --quick
 
 Each prints one JSON object, or writes it to `--json=FILE`. The figures in docs/measurements.md were
 made with it.
@@ -28,6 +29,7 @@ import numpy as np
 import tyro
 
 from experiments.benchmarks.card import Card
+from experiments.benchmarks.compile_gpu import CompileGpu
 from experiments.benchmarks.flow import Flow
 from experiments.benchmarks.layers import Layers
 from experiments.benchmarks.light import Light
@@ -117,6 +119,7 @@ def main() -> None:
         "points": Points,
         "robustness": Robustness,
         "card": Card,
+        "compile_gpu": CompileGpu,
     }
     command = tyro.extras.subcommand_cli_from_dict(
         commands, description=__doc__, use_underscores=True

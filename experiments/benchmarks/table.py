@@ -57,8 +57,8 @@ class Table:
         folds = 1
         if jax.default_backend() != "cpu":
             memory = jax.devices()[0].memory_stats()["bytes_limit"]
-            each = train.fold_bytes(method, recipe, steps, clips)
-            folds = max(1, min(FOLDS, int(0.8 * memory / each)))
+            each = train.fold_size(method, recipe, steps, clips)
+            folds = max(1, min(FOLDS, each.most(memory)))
         runs = train.runs_of(np.arange(folds), learning_rate=method.learning_rate)
         held_out = jnp.asarray(np.arange(self.clips) == np.arange(folds)[:, None])
         state, seconds = train.init(method, runs), []

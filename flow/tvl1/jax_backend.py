@@ -8,7 +8,7 @@ p = (p11, p12, p21, p22) are its dual variables.
 import dataclasses
 import functools
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,19 @@ from flow.cores import pool
 from flow.tvl1.median import median
 from flow.tvl1.parameters import Parameters
 
-_OPTIONS = {"xla_cpu_enable_fast_min_max": True}
-"""XLA's minima and maxima look after NaN at three times the cost, and the network of the median
-consists of them. No NaN gets here."""
+_OPTIONS = {
+    "cpu": {"xla_cpu_enable_fast_min_max": True},
+    "gpu": {
+        "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,"
+        "DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
+    },
+}
+"""Options of the compiler by backend. On a CPU: XLA's minima and maxima look after NaN at three
+times the cost, and the network of the median consists of them; no NaN gets here. On a GPU: XLA's
+own list and WHILE, so that the whole program is one CUDA graph and the host drives none of its
+loops; a driver older than CUDA 12.3 has no such graphs, and XLA leaves the loops to the host."""
 
-_GPU_BATCH = 64
+GPU_BATCH = 64
 """Pairs that a GPU computes at a time."""
 
 _NEAR = 2
@@ -50,12 +58,12 @@ def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.
 
         with pool() as threads:
             return np.stack(list(threads.map(one, zip(onsets, apexes, strict=True))))
-    program = _program((_GPU_BATCH, *size), parameters)
+    program = _program((GPU_BATCH, *size), parameters)
     batches = []
-    for first in range(0, count, _GPU_BATCH):
+    for first in range(0, count, GPU_BATCH):
         # The last batch is filled up, so that one compilation serves any number of pairs.
-        chosen = np.minimum(np.arange(first, first + _GPU_BATCH), count - 1)
-        batches.append(program(onsets[chosen], apexes[chosen], np.stack([start] * _GPU_BATCH)))
+        chosen = np.minimum(np.arange(first, first + GPU_BATCH), count - 1)
+        batches.append(program(onsets[chosen], apexes[chosen], np.stack([start] * GPU_BATCH)))
     return np.concatenate([np.asarray(batch) for batch in batches])[:count]
 
 
@@ -77,9 +85,9 @@ class _Form:
     nscales: int
     scale_step: float
     median_filtering: int
-    between_tests: int
-    """Inner iterations between two questions to the device whether to go on, which take a GPU
-    longer than an iteration. What has converged in between is kept as it is."""
+    by_plane: bool
+    """Whether an image is warped by gathers alone, each of its planes for itself, as an accelerator
+    does it best."""
 
 
 class _Numbers(NamedTuple):
@@ -94,14 +102,17 @@ class _Numbers(NamedTuple):
     outer_iterations: np.int32
 
 
-def _program(shape: tuple[int, ...], parameters: Parameters):
-    """The compiled function (onset, apex, start) -> flow for images of one shape."""
+def _form(shape: tuple[int, ...], parameters: Parameters) -> _Form:
     same = ("border", "nscales", "scale_step", "median_filtering")
-    form = _Form(
+    return _Form(
         shape=shape,
-        between_tests=1 if jax.default_backend() == "cpu" else 10,
+        by_plane=jax.default_backend() != "cpu",
         **{name: getattr(parameters, name) for name in same},
     )
+
+
+def _program(shape: tuple[int, ...], parameters: Parameters):
+    """The compiled function (onset, apex, start) -> flow for images of one shape."""
     numbers = _Numbers(
         limit=np.float32(parameters.lambda_ * parameters.theta),
         theta=np.float32(parameters.theta),
@@ -112,7 +123,7 @@ def _program(shape: tuple[int, ...], parameters: Parameters):
         outer_iterations=np.int32(parameters.outer_iterations),
     )
     with _COMPILING:  # threads that ask at once wait for one compilation
-        return functools.partial(_compile(form), numbers)
+        return functools.partial(_compile(_form(shape, parameters)), numbers)
 
 
 _COMPILING = threading.Lock()
@@ -120,14 +131,29 @@ _COMPILING = threading.Lock()
 
 @functools.lru_cache
 def _compile(form: _Form):
+    return _lower(form).compile(compiler_options=_options())
+
+
+def lower(
+    shape: tuple[int, ...], parameters: Parameters, sharding: jax.sharding.Sharding | None = None
+) -> tuple[jax.stages.Lowered, dict[str, Any] | None]:
+    """The program for images of this shape, [H, W] or [B, H, W], and the options to compile it
+    with, to be looked at; `sharding` puts it on another device than this process's own."""
+    return _lower(_form(shape, parameters), sharding), _options()
+
+
+def _lower(form: _Form, sharding: jax.sharding.Sharding | None = None) -> jax.stages.Lowered:
     solve = functools.partial(_solve, form)
     if len(form.shape) == 3:
         solve = jax.vmap(solve, in_axes=(None, 0, 0, 0))
-    numbers = _Numbers(*(jax.ShapeDtypeStruct((), t) for t in _Numbers.__annotations__.values()))
-    image = jax.ShapeDtypeStruct(form.shape, np.float32)
-    start = jax.ShapeDtypeStruct((*form.shape, 2), np.float32)
-    lowered = jax.jit(solve).lower(numbers, image, image, start)
-    return lowered.compile(compiler_options=_OPTIONS if jax.default_backend() == "cpu" else None)
+    array = functools.partial(jax.ShapeDtypeStruct, sharding=sharding)
+    numbers = _Numbers(*(array((), t) for t in _Numbers.__annotations__.values()))
+    image, start = array(form.shape, np.float32), array((*form.shape, 2), np.float32)
+    return jax.jit(solve).lower(numbers, image, image, start)
+
+
+def _options() -> dict[str, Any] | None:
+    return _OPTIONS.get(jax.default_backend())
 
 
 def _solve(form: _Form, numbers: _Numbers, onset, apex, start):
@@ -187,7 +213,7 @@ def _solve_level(onset, apex, u, form: _Form, numbers: _Numbers):
 
     def warp(_, state):
         (u1, u2), _ = state
-        warped, dx, dy = _warp(images, u1, u2)
+        warped, dx, dy = _warp(images, u1, u2, form.by_plane)
         squared = dx * dx + dy * dy
         inverse = jnp.where(squared > np.finfo(np.float32).eps, 1 / squared, 0)
         constant = warped - dx * u1 - dy * u2 - onset
@@ -212,19 +238,13 @@ def _minimise(state, image, form: _Form, numbers: _Numbers):
         changes = ((new - old) ** 2 for new, old in zip(after[0], state[0], strict=True))
         return n + 1, jnp.sum(sum(changes)), after
 
-    def inners(_, carry):
-        going_on = unfinished(carry, numbers.inner_iterations)
-        return jax.tree.map(functools.partial(jnp.where, going_on), inner(carry), carry)
-
     def outer(carry):
         n, change, (u, p) = carry
         if form.median_filtering > 1:
             u = tuple(median(jnp.stack(u), form.median_filtering))
         _, change, state = lax.while_loop(
             functools.partial(unfinished, iterations=numbers.inner_iterations),
-            inner
-            if form.between_tests == 1
-            else functools.partial(lax.fori_loop, 0, form.between_tests, inners),
+            inner,
             (0, change, (u, p)),
         )
         return n + 1, change, state
@@ -269,12 +289,15 @@ def _pad(plane, top=0, bottom=0, left=0, right=0):
     return jnp.pad(plane, ((top, bottom), (left, right)))
 
 
-def _warp(images: Float[Array, "3 H W"], u1, u2) -> Float[Array, "3 H W"]:
+def _warp(images: Float[Array, "3 H W"], u1, u2, by_plane: bool) -> Float[Array, "3 H W"]:
     """The images at x + u by bicubic interpolation; 0 outside."""
     height, width = u1.shape
     # From positions, not displacements: so the fractions are rounded as OpenCV's are.
     x = u1 + np.arange(width, dtype=np.float32)[None]
     y = u2 + np.arange(height, dtype=np.float32)[:, None]
+    if by_plane:
+        # Under vmap a choice computes both sides; a gather of three planes transposes them first.
+        return jnp.concatenate([_warp_far(plane[None], x, y) for plane in images])
     near = jnp.maximum(jnp.max(jnp.abs(u1)), jnp.max(jnp.abs(u2))) < _NEAR
     return lax.cond(near, _warp_near, _warp_far, images, x, y)
 

@@ -196,12 +196,12 @@ def auto_chunk(
     """How many folds are trained at a time.
 
     On a CPU more than nine a device bring nothing and cost memory. On an accelerator as many as
-    four fifths of its memory hold, by what XLA reserves for the program of one fold.
+    one program may have there, see `mjfn_jax.train.FoldSize`.
     """
     device = jax.devices()[0]
     if device.platform == "cpu":
         return min(folds, 9 * devices)
     memory = (device.memory_stats() or {}).get("bytes_limit", 8e9) - input_bytes(clips)
     shapes = jax.eval_shape(lambda: clips_of(clips))
-    each = train.fold_bytes(method, recipe, steps, shapes)
-    return max(1, min(folds, devices * int(0.8 * memory / each)))
+    each = train.fold_size(method, recipe, steps, shapes)
+    return max(1, min(folds, devices * each.most(memory)))
