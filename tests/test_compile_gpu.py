@@ -96,6 +96,7 @@ def test_the_table_has_a_line_for_each_program():
     }  # fmt: skip
     lines = compile_gpu.table({"mjfn_68_tf32": row, "flow": {"error": "no memory"}}).splitlines()
     assert (
-        "| `mjfn_68_tf32` | 12 | 0.50 | 100 | 66.7 | 19.9 | 2 (0; 0) | 9 tf32 by cuBLAS |" in lines
+        "| `mjfn_68_tf32` | 12 | 0.50 | 100 | 66.7 | 19.9 | 2 (0; 0) | 9 tf32, 9 by cuBLAS |"
+        in lines
     )
     assert lines[-1].startswith("| `flow` | no memory |")

@@ -351,8 +351,8 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
             lines.append(f"| `{name}` | {row['error']} | | | | | | |")
             continue
         products = ", ".join(f"{n} {precision}" for precision, n in row["products"].items()) or "–"
-        if any("cublas" in target for target in row["library_calls"]):
-            products += " by cuBLAS"
+        calls = sum(n for target, n in row["library_calls"].items() if "cublas" in target)
+        products += f", {calls} by cuBLAS" if calls else ""
         counts = (len(row["loops"]), row["loops_of_unknown_trips"], row["host_loops"])
         lines.append(
             f"| `{name}` | {row['compile_seconds']:.0f} | {row['peak_gigabytes']:.2f} "
