@@ -36,7 +36,7 @@ ATTACKS = {
     "values": Attack("Values that cannot be", full=99, small=10),
     "conditions": Attack("Other conditions", full=15, small=2),
     "leaks": Attack("Leaks between training and test", full=500, small=50),
-    "network": Attack("No connection in any command", full=24, small=2),
-    "faces": Attack("A search for faces", full=23, small=1),
+    "network": Attack("No connection in any command", full=28, small=2),
+    "faces": Attack("A search for faces", full=25, small=1),
 }
 """By the module's name."""
