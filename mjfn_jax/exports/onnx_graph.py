@@ -163,7 +163,10 @@ class _Graph:
 
     def _scan(self, params, values):
         """Step by step: the number of steps is known."""
-        fixed, carried = params["num_consts"], params["num_carry"]
+        if "ft_in" in params:  # from JAX 0.12 on
+            fixed, carried, _ = map(len, params["ft_in"].unpack())
+        else:
+            fixed, carried = params["num_consts"], params["num_carry"]
         consts, carry = values[:fixed], values[fixed : fixed + carried]
         rows, closed, collected = values[fixed + carried :], params["jaxpr"], []
         steps = range(params["length"])
@@ -448,6 +451,11 @@ def _static_slice(made, equation, values):
     return _slice(made, made.whole(values[0], shape), starts, ends, steps)
 
 
+def _unstack(made, equation, values):
+    (value,), axis = values, equation.params["axis"]
+    return [made.index(value, axis, place) for place in range(len(equation.outvars))]
+
+
 def _split(made, equation, values):
     axis, shape = equation.params["axis"], equation.invars[0].aval.shape
     whole, begin, parts = made.whole(values[0], shape), 0, []
@@ -625,6 +633,7 @@ _TABLE = {
     "stack": _stack,
     "slice": _static_slice,
     "split": _split,
+    "unstack": _unstack,  # from JAX 0.12 on
     "gather": _gather,
     "rev": _reverse,
     "pad": _pad,
