@@ -1,5 +1,6 @@
 """One door from footage to faces: the frames of a clip, a folder of frames, a video, a camera."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -246,10 +247,7 @@ def frames(
     path = pathlib.Path(source)
     if path.is_dir():
         return _of_folder(path, fps)
-    if not path.exists():
-        raise InputError(f"{path}: no such file: give a folder of frames or a video")
-    given.check(path, MAX_BYTES, "give a folder of frames or a video")
-    return _of_video(path)
+    return _of_video(_there(path))
 
 
 def count(source: str | os.PathLike) -> int | None:
@@ -257,12 +255,29 @@ def count(source: str | os.PathLike) -> int | None:
     path = pathlib.Path(source)
     if path.is_dir():
         return len(folders.frames(path))
-    capture = cv2.VideoCapture(str(path))
     try:
-        found = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
-    finally:
-        capture.release()
+        with _opened(_there(path)) as capture:
+            found = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    except InputError:  # who reads it says why
+        return None
     return int(found) if 0 < found < 1e9 else None
+
+
+def sha256(source: Video | str | os.PathLike) -> str:
+    """SHA-256 of a video file, or of all frames of a folder or of a database's long video and
+    their numbers.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    if not isinstance(source, Video) and not pathlib.Path(source).is_dir():
+        with open(_there(pathlib.Path(source)), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = source.frames if isinstance(source, Video) else folders.frames(pathlib.Path(source))
+    sha = hashlib.sha256()
+    for number, path in files.items():
+        sha.update(f"{number} ".encode() + hashlib.sha256(read_content(path)).digest())
+    return sha.hexdigest()
 
 
 def _of_folder(path: pathlib.Path, fps: int | float | None) -> Iterator[Frame]:
@@ -288,7 +303,17 @@ def _of_files(
         yield Frame(number, (number - first) / fps, str(path), image)
 
 
-def _of_video(path: pathlib.Path) -> Iterator[Frame]:
+def _there(path: pathlib.Path) -> pathlib.Path:
+    """The path of a video that may be opened."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file: give a folder of frames or a video")
+    given.check(path, MAX_BYTES, "give a folder of frames or a video")
+    return path
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[Any]:
+    """A video as OpenCV opens it; never a text, which may name other files and hosts."""
     with open(path, "rb") as file:
         start = file.read(12)
     if re.fullmatch(rb"(?!RIFF|YUV4MPEG2)[\t\n\r -~]+", start):
@@ -300,6 +325,13 @@ def _of_video(path: pathlib.Path) -> Iterator[Frame]:
     try:
         if not capture.isOpened():
             raise InputError(f"{path}: not a video that OpenCV reads: convert it to MP4 or AVI")
+        yield capture
+    finally:
+        capture.release()
+
+
+def _of_video(path: pathlib.Path) -> Iterator[Frame]:
+    with _opened(path) as capture:
         width, height = (
             int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
@@ -327,8 +359,6 @@ def _of_video(path: pathlib.Path) -> Iterator[Frame]:
         announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if number < announced:  # which some containers only estimate
             logger.warning("%s: ends after %d of %d frames", path, number, announced)
-    finally:
-        capture.release()
 
 
 def _rate(capture: Any, path: pathlib.Path) -> float:

@@ -322,3 +322,12 @@ def test_the_number_of_frames_is_told_for_a_bar(tmp_path, clip):
     assert footage.count(_write_video(tmp_path / "v.avi", [10, 20, 30])) == 3
     assert footage.count(tmp_path) == 3
     assert footage.count(tmp_path / "none.avi") is None
+
+
+def test_a_text_that_names_other_files_is_not_even_opened_to_count_its_frames(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "list.m3u8"
+    path.write_text("#EXTM3U\nhttp://example.org/a.ts\n")
+    monkeypatch.setattr(cv2, "VideoCapture", None)
+    assert footage.count(path) is None

@@ -120,11 +120,17 @@ def test_the_overlay_has_the_video_s_length(done, shot):
 def test_a_second_run_reads_nothing_again_and_other_settings_are_refused(done, video, monkeypatch):
     monkeypatch.setattr(footage, "frames", None)
     before = (done / "events.csv").read_text()
-    Recognise((video,), done, preset="fast").run()
+    Recognise((video,), done, preset="fast", overlay=True).run()
     assert (done / "events.csv").read_text() == before
     with pytest.raises(InputError, match="1 of 1 could not be read"):
-        Recognise((video,), done, preset="balanced").run()
+        Recognise((video,), done, preset="balanced", overlay=True).run()
     assert "another preset" in (done / "run.log").read_text()
+    for other in ({"show_faces": True}, {"model": "another"}):
+        monkeypatch.setattr("mjfn_jax.commands.recognise.labeller", lambda model: judged)
+        monkeypatch.setattr("mjfn_jax.commands.recognise.identity", lambda model: model)
+        with pytest.raises(InputError, match="1 of 1 could not be read"):
+            Recognise((video,), done, preset="fast", overlay=True, **other).run()
+        assert f"another {next(iter(other))}" in (done / "run.log").read_text()
 
 
 class Held(Executor):
@@ -156,6 +162,17 @@ def test_a_camera_gives_the_events_that_its_video_gives(shot, video):
     assert len(ours) == 1
     assert [each[:4] for each in ours] == [each[:4] for each in theirs]
     np.testing.assert_allclose(answers[0].flow, recording.answers[0].flow, atol=1e-3)
+
+
+def test_an_expression_before_a_gap_in_the_footage_is_answered(shot):
+    (true,) = shot[0].events
+    times = [n / 30 if n <= true.offset + 6 else n / 30 + 40 for n in range(len(shot[1]))]
+    watch, answers = Watch(judged, preset="fast"), []
+    for number, (time, image) in enumerate(zip(times, shot[1], strict=True)):
+        for look in watch.look(Frame(number, time, "camera", image)):
+            answers += look.answers
+    answers += watch.finish()
+    assert [abs(answer.event.apex - true.apex) <= 2 for answer in answers] == [True]
 
 
 def test_each_face_is_told_apart_and_keeps_its_number(shot):

@@ -115,9 +115,10 @@ class Spotter:
         kept = _Kept(moment.number, moment.motion, moment.eyes, moment.head)
         self._times.append(moment.time)
         self._moments.append(kept)
-        self._forget(moment.time)
         self._look_for_blinks(moment.time)
-        return [event for look in self._looks for event in self._events(look, moment.time)]
+        found = [event for look in self._looks for event in self._events(look, moment.time)]
+        self._forget(moment.time)
+        return found
 
     def finish(self) -> list[Event]:
         """The events that the end of the footage leaves open."""

@@ -1,7 +1,6 @@
 """Micro-expressions in one's own videos: where they are, and which."""
 
 import dataclasses
-import hashlib
 import logging
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from flow.spotting.overlay import overlay
 from flow.tvl1 import PRESETS
 from mjfn_jax.commands.console import writing
 from mjfn_jax.recognise import Watch, labeller, page, tables
+from mjfn_jax.recognise.labels import identity
 from mjfn_jax.recognise.recording import Recording, record
 from mjfn_jax.recognise.watch import Which
 from mjfn_jax.runs.results import versions
@@ -85,11 +85,13 @@ class Recognise:
     def _one(self, name: str, source: pathlib.Path, label: Any, title: str) -> dict[str, Any]:
         folder = self.out / name
         settings = {
-            "source": _digest(source),
-            "model": self.model,
+            "source": footage.sha256(source),
+            "model": identity(self.model),
             "face": self.face,
             "fps": self.fps,
             "preset": self.preset,
+            "show_faces": self.show_faces,
+            "overlay": self.overlay,
         }
         done = _done(folder, settings)
         if done is not None:
@@ -117,7 +119,7 @@ class Recognise:
         kept.write(folder / "events.csv", tables.separated(tables.EVENTS, rows))
         kept.write(folder / "events.tsv", tables.bids(answers))
         kept.write(folder / "elan.txt", tables.elan(answers))
-        facts = {**settings, "source": str(source), **versions()}
+        facts = {**settings, "source": str(source), "model": self.model, **versions()}
         kept.write(folder / "report.html", page.page(recording, name, facts, self.show_faces))
         if self.overlay:
             events = [answer.event for answer in answers]
@@ -194,17 +196,3 @@ def _sources(paths: Sequence[pathlib.Path]) -> Iterator[pathlib.Path]:
                 f"{path}: neither videos ({', '.join(VIDEOS)}) nor frames: name another folder"
             )
         yield from videos
-
-
-def _digest(source: pathlib.Path) -> str:
-    """SHA-256 of a video, or of the frames of a folder and their numbers."""
-    if not source.is_dir():
-        if not source.exists():
-            raise InputError(f"{source}: no such file: give a video or a folder of frames")
-        given.check(source, footage.MAX_BYTES, "give a folder of frames or a video")
-        with open(source, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    sha = hashlib.sha256()
-    for number, path in folders.frames(source).items():
-        sha.update(f"{number} ".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return sha.hexdigest()

@@ -25,6 +25,7 @@ from flow.synthetic.screenplay import Disturbances, Expressions
 from flow.tvl1 import PRESETS
 from mjfn_jax.commands.console import writing
 from mjfn_jax.recognise import Watch, labeller, tables
+from mjfn_jax.recognise.labels import identity as model_identity
 from mjfn_jax.recognise.recording import record
 from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.runs.results import versions
@@ -79,6 +80,8 @@ class _Video:
     seconds: float
     truth: list[dict[str, Any]]
     frames: Callable[[], Iterator[Frame]]
+    sha256: str | None = None
+    """Of a photograph, or of a database's frames."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Spotting:
         out = self.out or pathlib.Path("runs") / f"{self.dataset}-spotting"
         identity = {
             "dataset": self.dataset,
-            "model": self.model,
+            "model": model_identity(self.model),
             "preset": self.preset,
             "spotting": json.loads(json.dumps(dataclasses.asdict(Settings()))),
             "versions": versions(),
@@ -146,6 +149,8 @@ class Spotting:
             raise InputError(f"--source={self.source}: rendered videos have none; give --dataset")
         if self.videos < 1:
             raise InputError(f"--videos={self.videos}: at least 1")
+        if len({path.stem for path in self.photos}) < len(self.photos):
+            raise InputError("--photos: two of one name: rename one")
         photos = {
             f"photograph {path.stem}": Group(500, 0.5, disturbances=_PHOTO, photo=path)
             for path in self.photos
@@ -173,7 +178,8 @@ class Spotting:
             ]
             name = f"{video.subject} {video.name}"
             yield _Video(
-                name, self.dataset, seconds, truth, lambda video=video: footage.frames(video)
+                *(name, self.dataset, seconds, truth, lambda video=video: footage.frames(video)),
+                footage.sha256(video),
             )
 
     def _watch(
@@ -186,6 +192,7 @@ class Spotting:
             "group": video.group,
             "seconds": video.seconds,
             "truth": video.truth,
+            "sha256": video.sha256,
         }
         if path.exists():
             found = given.read_json(path, "delete it")
@@ -237,7 +244,8 @@ def _rendered(name: str, group: Group, seed: int) -> _Video:
             write_video(path, images, group.fps)
             yield from footage.frames(path)
 
-    return _Video(f"{name} {seed}", name, group.seconds, truth, frames)
+    content = None if group.photo is None else footage.sha256(group.photo)
+    return _Video(f"{name} {seed}", name, group.seconds, truth, frames, content)
 
 
 def _scored(watched: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

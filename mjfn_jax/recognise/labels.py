@@ -1,6 +1,7 @@
 """What a model says of the flow from an expression's onset to its apex."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -10,8 +11,10 @@ from flow.color import flow_to_color
 from flow.errors import InputError
 from flow.faces.crop import register
 from flow.strain import uv_strain
+from mjfn_jax.drawn import weights
 from mjfn_jax.drawn.calibration import THRESHOLD
 from mjfn_jax.drawn.recogniser import Recogniser
+from mjfn_jax.runs import checkpoints
 from mjfn_jax.runs.checkpoints import load
 
 
@@ -38,6 +41,18 @@ _FROM_FLOW = {
     "face_flow": register,
 }
 """What of footage a model can be given, by what it takes."""
+
+
+def identity(model: str = "drawn") -> str:
+    """SHA-256 of a model's weights, or of its checkpoint's manifest.
+
+    Raises:
+      InputError: as `mjfn_jax.load`.
+    """
+    path = pathlib.Path(model)
+    if checkpoints.is_drawn(path):
+        return weights.digest(weights.SHIPPED if model == "drawn" else path)
+    return checkpoints.trained(path).digest
 
 
 def labeller(model: str = "drawn") -> Labeller:

@@ -172,9 +172,10 @@ class _Person:
             self._last = dataclasses.replace(moment, face=None, flow=None)
             face = moment.face.astype(np.float16)  # to an eighth of a grey level
             self._kept.append(_Kept(self._last, face))
+        self._ask(self._spotter.push(moment))
+        # Only now: after a gap in the footage what was before it is asked for.
         while self._kept and frame.time - self._kept[0].moment.time > self._seconds:
             self._kept.popleft()
-        self._ask(self._spotter.push(moment))
         answers = []
         while self._asked and self._asked[0].done():
             answers.append(self._asked.popleft().result())
