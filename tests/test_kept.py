@@ -120,6 +120,16 @@ def test_an_altered_archive_holds_the_same_or_is_refused(tmp_path, data):
         assert np.array_equal(kept.load(path, 10_000)["a"], array)
 
 
+def test_an_archive_that_leads_before_its_beginning_is_damaged(tmp_path):
+    path = tmp_path / "a.npz"
+    kept.save(path, a=np.arange(9, dtype=np.float32))
+    content = bytearray(path.read_bytes())
+    content[-22 + 17] ^= 1  # of where its directory begins
+    path.write_bytes(content)
+    with pytest.raises(ValueError):
+        kept.load(path, 10_000)
+
+
 def test_what_a_killed_process_has_left_is_swept_and_nothing_else(tmp_path):
     code = """
 import os, signal, sys
