@@ -11,7 +11,10 @@ hypothesis.settings.load_profile("tests")
 
 
 def pytest_configure(config):
-    """XLA's programs are kept until the tests end, for the processes too that a test starts."""
+    """XLA's programs are kept until the tests end, for all processes that run them or that they
+    start."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return  # its parent has said where
     folder = tempfile.TemporaryDirectory(prefix="mjfn-jax-")
     config.add_cleanup(folder.cleanup)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name

@@ -41,7 +41,7 @@ def test_a_log_comes_back_as_it_was_written(fold, clip):
     folds = st.dictionaries(fold, st.dictionaries(clip, LABELS, min_size=1), min_size=1)
 
     @given(folds)
-    @settings(max_examples=150)
+    @settings(max_examples=60)
     def comes_back(folds):
         predictions = [
             Prediction(*fold, clip, *labels)

