@@ -162,12 +162,9 @@ class Prediction:
     def lower(self, place: Callable, sharding: Any) -> tuple[jax.stages.Lowered, dict | None, int]:
         method = models.make(self.method)
         state = jax.eval_shape(lambda: train.init(method, train.runs_of(np.arange(self.folds))))
-        inputs = jax.tree.map(
-            lambda part: jax.ShapeDtypeStruct((self.folds, *part.shape), part.dtype),
-            _inputs(method, method.batch_size),
-        )
+        chosen = jax.ShapeDtypeStruct((self.folds, method.batch_size), jnp.int32)
         program = train.compiled_predict(method)
-        return program.lower(*place((state.variables, inputs))), None, 1
+        return program.lower(*place((state.variables, _inputs(method, CLIPS), chosen))), None, 1
 
     def step(self, program: roofline.Program, steps: int) -> roofline.Cost:
         return program.cost
