@@ -16,7 +16,7 @@ from flow.errors import InputError
 
 CHECKED = {
     "ststnet_1_tf32": (Epoch("ststnet", 1, "tf32"), 0.055, 50),
-    "mjfn_2_tf32": (Epoch("mjfn", 2, "tf32"), 0.6, 160),
+    "mjfn_2_tf32": (Epoch("mjfn", 2, "tf32"), 0.45, 150),
     "flow_stream": (PROGRAMS["flow_stream"], 0.008, 8),
 }
 """Programs, the most gigabytes that each may take, and the most kernels a step."""

@@ -35,8 +35,8 @@ own list and WHILE, so that the whole program is one CUDA graph and the host dri
 loops; a driver older than CUDA 12.3 has no such graphs, and XLA leaves the loops to the host."""
 
 GPU_BATCH = 64
-"""Pairs that a GPU computes at a time, if its memory holds them. More bring nothing: an iteration of
-so many reads and writes for .1 ms, and each batch waits for its slowest pair."""
+"""Pairs that a GPU computes at a time, if its memory holds them. More bring nothing: an iteration
+of so many reads and writes for .1 ms, and each batch waits for its slowest pair."""
 
 _BYTES = 200
 """That a pair takes for each pixel: XLA reserves 125 to 198 on an H100, from 224 to 1080 px."""
