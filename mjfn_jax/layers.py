@@ -10,19 +10,19 @@ measured: `docs/benchmarks/layers.md`.
 import contextlib
 import contextvars
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num, UInt8
 
 from mjfn_jax import winograd
 from mjfn_jax.precision import einsum, is_exact
 from mjfn_jax.winograd import Padding
 
 
-def _windows(x: Float[Array, "B H W C"], size: int, padding: Padding, axes: int) -> Array:
+def _windows(x: Num[Array, "B H W C"], size: int, padding: Padding, axes: int) -> Array:
     """Windows of the padded images, side by side as channels.
 
     `axes` 2: every `size` x `size` window, `[B, H', W', size*size*C]`. `axes` 1: every window of
@@ -34,6 +34,19 @@ def _windows(x: Float[Array, "B H W C"], size: int, padding: Padding, axes: int)
         return jnp.concatenate([x[:, :, j : j + width] for j in range(size)], axis=-1)
     windows = [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
     return jnp.concatenate(windows, axis=-1)
+
+
+def _add_windows(rows: Float[Array, "B H2 W2 P"], size: int, padding: Padding) -> Array:
+    """The transpose of :func:`_windows` of both axes: each pixel adds up what the windows that it
+    lies in have for it, `[B, H, W, C]`."""
+    height, width = rows.shape[1:3]
+    x = 0
+    for n, part in enumerate(jnp.split(rows, size * size, axis=-1)):
+        i, j = divmod(n, size)
+        around = ((i, size - 1 - i), (j, size - 1 - j))
+        x += jnp.pad(part, ((0, 0), *around, (0, 0)))
+    (top, bottom), (left, right) = padding
+    return x[:, top : height + size - 1 - bottom, left : width + size - 1 - right]
 
 
 def _turn(kernel: Array, padding: Padding) -> tuple[Array, Padding]:
@@ -58,17 +71,56 @@ def _patches_forward(x, kernel, padding):
 def _patches_backward(padding, residuals, gradient):
     x, kernel = residuals
     rows = _windows(x, len(kernel), padding, axes=2)
-    if jax.default_backend() != "cpu":  # where XLA would transpose both sides in memory for cuBLAS
-        # Kept apart from what makes them: XLA's search for larger kernels fails on some reshapes.
-        sides = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
-        sides = jax.lax.optimization_barrier(tuple(sides))
-        kernel_gradient = einsum("np,nf->pf", *sides).reshape(kernel.shape)
-    else:
+    if jax.default_backend() == "cpu":
         kernel_gradient = einsum("bhwp,bhwf->pf", rows, gradient).reshape(kernel.shape)
-    return _patches(gradient, *_turn(kernel, padding)), kernel_gradient
+        return _patches(gradient, *_turn(kernel, padding)), kernel_gradient
+    # With three axes XLA would transpose both sides in memory for cuBLAS. They are kept apart from
+    # what makes them: XLA's search for larger kernels fails on some reshapes.
+    sides = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
+    sides = jax.lax.optimization_barrier(tuple(sides))
+    kernel_gradient = einsum("np,nf->pf", *sides).reshape(kernel.shape)
+    size, _, channels, features = kernel.shape
+    if size == 1 or channels >= features:
+        return _patches(gradient, *_turn(kernel, padding)), kernel_gradient
+    # Windows of the input's gradient are smaller than those of the output's.
+    rows = einsum("bhwf,pf->bhwp", gradient, kernel.reshape(-1, features))
+    return _add_windows(rows, size, padding), kernel_gradient
 
 
 _patches.defvjp(_patches_forward, _patches_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _bytes(x: UInt8[Array, "B H W C"], kernel: Array, value: Callable[[Array], Array]) -> Array:
+    """:func:`_patches` of `value(x)` without padding, whose windows are bytes in memory."""
+    rows = value(_worth(_windows(_signed(x), len(kernel), _NONE, axes=2)))
+    return einsum("bhwp,pf->bhwf", rows, kernel.reshape(-1, kernel.shape[3]))
+
+
+def _bytes_forward(x, kernel, value):
+    return _bytes(x, kernel, value), (x, kernel)
+
+
+def _bytes_backward(value, residuals, gradient):
+    x, kernel = residuals
+    rows = _windows(_signed(x), len(kernel), _NONE, axes=2)
+    sides = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
+    rows, gradient = jax.lax.optimization_barrier(tuple(sides))
+    return None, einsum("np,nf->pf", value(_worth(rows)), gradient).reshape(kernel.shape)
+
+
+_bytes.defvjp(_bytes_forward, _bytes_backward)
+
+_NONE = ((0, 0), (0, 0))
+
+
+def _signed(x: UInt8[Array, "..."]) -> Array:
+    """XLA's products for a GPU turn signed bytes to floats as they read them, and no others."""
+    return (x.astype(jnp.int16) - 128).astype(jnp.int8)
+
+
+def _worth(x: Array) -> Array:
+    return x.astype(jnp.float32) + 128
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -164,10 +216,11 @@ def _space_to_depth(x: Array, block: int) -> Array:
 
 
 def conv(
-    x: Float[Array, "B H W C"],
+    x: Num[Array, "B H W C"],
     kernel: Float[Array, "k k C D"],
     stride: int,
     padding: str | int,
+    value: Callable[[Array], Array] | None = None,
 ) -> Float[Array, "B H2 W2 D"]:
     """Cross-correlation, the same numbers as `lax.conv_general_dilated` (NHWC, HWIO).
 
@@ -177,18 +230,28 @@ def conv(
       stride: the same along both axes. A stride above 1 is taken to the depth first: blocks of
         stride x stride pixels become channels, and the kernel becomes one of stride 1.
       padding: `VALID`, `SAME`, or the zeros to add on each of the four sides.
+      value: what a pixel is worth, elementwise, if not itself. Where the images are bytes an
+        accelerator then keeps windows of bytes, a quarter of the memory. Only with `VALID`.
     """
     size = len(kernel)
     if kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"the kernel must be square, not {kernel.shape[:2]}")
+    if value is not None:
+        if padding != "VALID":
+            raise ValueError(f"padding must be VALID with a value of pixels, not {padding}")
+        on_bytes = jax.default_backend() != "cpu" and not _portable.get()
+        if x.dtype != jnp.uint8 or kernel.dtype != jnp.float32 or not on_bytes:
+            x, value = value(x.astype(jnp.float32)), None
+    if value is None:
+        x = x.astype(kernel.dtype)
     zeros = tuple(_zeros(side, size, stride, padding) for side in x.shape[1:3])
     if _portable.get():
         return _lax(x, kernel, zeros, stride)
     if stride == 1:
-        return LOWERINGS[lowering(size, x.dtype)](x, kernel, zeros)
+        return _of_stride_1(x, kernel, zeros, value)
     x = jnp.pad(x, ((0, 0), *zeros, (0, 0)))
     if size == 1:
-        return _patches(x[:, ::stride, ::stride], kernel, ((0, 0), (0, 0)))
+        return _of_stride_1(x[:, ::stride, ::stride], kernel, _NONE, value)
     height, width = ((side - size) // stride + 1 for side in x.shape[1:3])
     blocks = -(-size // stride)
     grow = blocks * stride - size
@@ -201,7 +264,13 @@ def conv(
     kernel = _space_to_depth(as_image, stride).transpose(1, 2, 3, 0)
     cut = functools.partial(_space_to_depth, block=stride)
     x = winograd.for_each_image(cut, x) if jax.default_backend() == "cpu" else cut(x)
-    return LOWERINGS[lowering(blocks, x.dtype)](x, kernel, ((0, 0), (0, 0)))
+    return _of_stride_1(x, kernel, _NONE, value)
+
+
+def _of_stride_1(x, kernel, zeros, value):
+    if value is not None:
+        return _bytes(x, kernel, value)
+    return LOWERINGS[lowering(len(kernel), x.dtype)](x, kernel, zeros)
 
 
 def _zeros(side: int, size: int, stride: int, padding: str | int) -> tuple[int, int]:
@@ -294,7 +363,8 @@ class Conv(nn.Module):
     """A convolution: `[B, H, W, C]` to `[B, H', W', features]`.
 
     Parameters `kernel` [size, size, C, features] (He normal) and `bias` [features] (zero).
-    `stride` and `padding` are those of :func:`conv`. The images are taken in the kernel's type.
+    `stride`, `padding` and `value` are those of :func:`conv`. The images are taken in the kernel's
+    type.
     """
 
     features: int
@@ -302,12 +372,13 @@ class Conv(nn.Module):
     stride: int = 1
     padding: str | int = "SAME"
     use_bias: bool = True
+    value: Callable[[Array], Array] | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H2 W2 D"]:
+    def __call__(self, x: Num[Array, "B H W C"]) -> Float[Array, "B H2 W2 D"]:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        y = conv(x.astype(kernel.dtype), kernel, self.stride, self.padding)
+        y = conv(x, kernel, self.stride, self.padding, self.value)
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))

@@ -389,7 +389,8 @@ def _plan_epoch(
 def predict(
     method: Network,
     variables: Any,
-    inputs: PyTree[Shaped[np.ndarray, "F T ..."]],
+    inputs: PyTree[Shaped[Array | np.ndarray, "N ..."]],
+    chosen: Int[np.ndarray, "F T"],
     batch_size: int,
 ) -> Float[np.ndarray, "F T K"]:
     """Probabilities of T clips of each of F folds, dropout off.
@@ -397,32 +398,39 @@ def predict(
     Args:
       method: the network.
       variables: parameters and other collections of the F folds.
-      inputs: each fold's own clips.
+      inputs: of all clips; an accelerator has them once and gathers from them.
+      chosen: each fold's own clips, as indices.
       batch_size: clips of a fold at a time; the last batch is padded.
     """
-    number = jax.tree.leaves(inputs)[0].shape[1]
+    number = chosen.shape[1]
+    on_device = np.asarray if jax.default_backend() == "cpu" else jnp.asarray
+    inputs = jax.tree.map(on_device, inputs)
     outputs = []
     for start in range(0, number, batch_size):
         places = np.minimum(np.arange(start, start + batch_size), number - 1)
-        batch = jax.tree.map(lambda part, places=places: part[:, places], inputs)
-        outputs.append(compiled_predict(method)(variables, batch))
+        outputs.append(compiled_predict(method)(variables, inputs, chosen[:, places]))
     return np.exp(np.concatenate(jax.device_get(outputs), axis=1)[:, :number])
 
 
 @functools.cache
 def compiled_predict(method: Network):
-    """Log-probabilities `[F, B, K]`. A CPU takes one fold after another, see `layers.plain`."""
+    """Log-probabilities `[F, B, K]` of each fold's clips among N, by index. A CPU takes one fold
+    after another, see `layers.plain`."""
     if jax.default_backend() != "cpu":
-        return jax.jit(jax.vmap(functools.partial(log_probabilities, method)))
+
+        def gather(variables, inputs, chosen):
+            mine = jax.tree.map(lambda part: part[chosen], inputs)
+            return log_probabilities(method, variables, mine)
+
+        return jax.jit(jax.vmap(gather, (0, None, 0)))
 
     @jax.jit
     def of_fold(variables, inputs, k):
         return log_probabilities(method, jax.tree.map(lambda leaf: leaf[k], variables), inputs)
 
-    def of_all(variables, inputs):
-        folds = range(len(jax.tree.leaves(inputs)[0]))
-        mine = (jax.tree.map(lambda part, k=k: part[k], inputs) for k in folds)
-        return np.stack([of_fold(variables, each, k) for k, each in zip(folds, mine, strict=True)])
+    def of_all(variables, inputs, chosen):
+        mine = (jax.tree.map(lambda part, clips=clips: part[clips], inputs) for clips in chosen)
+        return np.stack([of_fold(variables, each, k) for k, each in enumerate(mine)])
 
     return of_all
 

@@ -4,18 +4,19 @@ What compiles is a wheel of 175 MB: `make check-gpu` downloads it and runs these
 they are skipped unless it is there already.
 """
 
+import json
 import os
 import pathlib
 
 import pytest
 
-from experiments.benchmarks import compile_gpu
+from experiments.benchmarks import compile_gpu, gpu
 from experiments.benchmarks.compile_gpu import PROGRAMS, Epoch, FlowOf, faults
 from flow.errors import InputError
 
 CHECKED = {
     "ststnet_1_tf32": (Epoch("ststnet", 1, "tf32"), 0.055, 50),
-    "mjfn_2_tf32": (Epoch("mjfn", 2, "tf32"), 0.6, 160),
+    "mjfn_2_tf32": (Epoch("mjfn", 2, "tf32"), 0.45, 150),
     "flow_stream": (PROGRAMS["flow_stream"], 0.008, 8),
 }
 """Programs, the most gigabytes that each may take, and the most kernels a step."""
@@ -100,3 +101,14 @@ def test_the_table_has_a_line_for_each_program():
         in lines
     )
     assert lines[-1].startswith("| `flow` | no memory |")
+
+
+def test_a_measured_sweep_stands_beside_what_it_was_compiled_to(tmp_path):
+    compiled = json.loads(gpu.COMPILED.read_text())["mjfn_68_tf32"]
+    measured = {"folds": 68, "precision": "tf32", "peak_memory_gigabytes": 12.5}
+    measured["epoch_seconds"] = 2 * compiled["steps"] * 1e-3
+    (tmp_path / "sweep_tf32.json").write_text(json.dumps(measured))
+    (tmp_path / "sweep_highest.json").write_text(json.dumps(measured | {"folds": 3}))
+    row = gpu.beside(tmp_path).splitlines()[2:]
+    least, reserved = compiled["roofline_milliseconds_a_step"], compiled["peak_gigabytes"]
+    assert row == [f"| `mjfn_68_tf32` | 2 | {least:.3g} | 12.5 | {reserved:.3g} |"]

@@ -14,6 +14,7 @@ from flow.cores import cores
 from flow.errors import InputError
 from mjfn_jax import methods
 from mjfn_jax.models import NETWORKS
+from mjfn_jax.runs import hardware
 from mjfn_jax.runs import identity as identities
 from mjfn_jax.runs.identity import code_digest, differences, digest, identity, of_fold, of_row
 from mjfn_jax.train import Recipe
@@ -158,6 +159,28 @@ def test_every_method_has_an_identity_that_json_can_hold(drawn_weights):
         assert differences(about, identity(name, method, FLOWS, "3db", PROTOCOL, recipe)) == []
         assert about["method"]["title"] == method.title
         assert (about["recipe"] is None) == (recipe is None)
+
+
+def test_other_flags_of_xla_are_named_with_the_cure(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    plain = of()
+    assert plain["kernels"] == {"flags": [], "autotuned": False}
+    fast = "--xla_cpu_enable_fast_math=true"
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to=x {fast}")
+    there = of()
+    assert there["kernels"]["flags"] == [fast]
+    said = f"kernels.flags is .* here and .* there; give XLA_FLAGS='{fast}' before the same command"
+    with pytest.raises(InputError, match=said):
+        identities.check_same(plain, there, "--out=a", "choose another")
+
+
+def test_kernels_are_tried_on_a_gpu_unless_xla_is_told_not_to(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert not hardware.kernels()["autotuned"]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert hardware.kernels()["autotuned"]
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0")
+    assert not hardware.kernels()["autotuned"]
 
 
 def test_another_number_of_threads_is_named_with_the_cure(monkeypatch):

@@ -207,13 +207,65 @@ def test_a_convolution_without_a_bias_has_none():
     assert list(params["params"]) == ["kernel"]
 
 
-def test_the_gradients_of_an_accelerator_are_those_of_lax(monkeypatch):
-    x, kernel = normal(0, 3, 2, 9, 8, 4), normal(1, 3, 3, 3, 4, 5)
-    wanted = value_and_gradients(lax_conv, x, kernel, 1, "SAME", vmap_axes=(0, 0))
+@pytest.mark.parametrize("size, stride, padding", [(3, 1, "SAME"), (5, 1, "VALID"), (4, 2, 1)])
+@pytest.mark.parametrize("channels, features", [(4, 5), (5, 4)])
+def test_the_gradients_of_an_accelerator_are_those_of_lax(
+    size, stride, padding, channels, features, monkeypatch
+):
+    x, kernel = normal(0, 3, 2, 9, 8, channels), normal(1, 3, size, size, channels, features)
+    wanted = value_and_gradients(lax_conv, x, kernel, stride, padding, vmap_axes=(0, 0))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    found = value_and_gradients(layers.conv, x, kernel, 1, "SAME", vmap_axes=(0, 0))
+    found = value_and_gradients(layers.conv, x, kernel, stride, padding, vmap_axes=(0, 0))
     for actual, expected in zip(found, wanted, strict=True):
         assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("size, stride", [(11, 4), (3, 1), (1, 2)])
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_a_convolution_of_bytes_is_that_of_what_they_are_worth(size, stride, backend, monkeypatch):
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (3, 2, 23, 19, 3), np.uint8)
+    kernel = normal(1, 3, size, size, 3, 4)
+
+    def worth(pixels):
+        return pixels / 255 - 1
+
+    def of_kernel(function, x):
+        def run(kernel):
+            out, pullback = jax.vjp(jax.vmap(function), x, kernel)
+            return out, pullback(jnp.cos(out))[1]
+
+        return map(np.asarray, jax.jit(run)(kernel))
+
+    values = worth(pixels.astype(np.float32))
+    wanted = of_kernel(lambda x, kernel: lax_conv(x, kernel, stride, "VALID"), values)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    found = of_kernel(
+        lambda x, kernel: layers.conv(x, kernel, stride, "VALID", worth), jnp.asarray(pixels)
+    )
+    for actual, expected in zip(found, wanted, strict=True):
+        assert_close(actual, expected)
+
+
+def test_the_windows_of_bytes_are_bytes_on_an_accelerator(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+    def run(pixels, kernel):
+        return layers.conv(pixels, kernel, 1, "VALID", lambda pixels: pixels / 255)
+
+    shapes = jax.ShapeDtypeStruct((1, 9, 9, 2), jnp.uint8), jax.ShapeDtypeStruct((3, 3, 2, 4), "f4")
+    joined = [
+        each.outvars[0].aval
+        for each in jax.make_jaxpr(run)(*shapes).jaxpr.eqns[0].params["call_jaxpr"].eqns
+        if each.primitive.name == "concatenate"
+    ]
+    assert [(each.shape, each.dtype) for each in joined] == [((1, 7, 7, 18), jnp.int8)]
+
+
+def test_pixels_that_are_worth_something_else_have_no_zeros_around():
+    x, kernel = jnp.ones((1, 5, 5, 1)), jnp.ones((3, 3, 1, 1))
+    with pytest.raises(ValueError, match="padding must be VALID with a value of pixels, not SAME"):
+        layers.conv(x, kernel, 1, "SAME", jnp.abs)
 
 
 def test_what_is_to_run_elsewhere_is_one_operation_each_on_any_backend(monkeypatch):

@@ -76,8 +76,8 @@ def test_running_statistics_change_in_training_and_not_in_steps_that_only_pad(st
 
 def test_predictions_use_the_folds_own_statistics(ststnet):
     state = ststnet[0]
-    inputs = np.stack([FLOWS[:3], FLOWS[:3]])
-    probabilities = train.predict(NETWORKS["ststnet"], state.variables, inputs, batch_size=2)
+    chosen = np.array([[0, 1, 2]] * 2)
+    probabilities = train.predict(NETWORKS["ststnet"], state.variables, FLOWS, chosen, batch_size=2)
     for k in range(2):
         mine = jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), state.variables)
         alone = np.exp(jax.jit(NETWORKS["ststnet"].apply)(mine, jnp.asarray(FLOWS[:3])))

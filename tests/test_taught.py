@@ -137,8 +137,8 @@ def test_drawn_motion_teaches_to_tell_the_classes_of_clips_that_were_not_seen():
     assert len(losses) == 5
     view = views.view_of(METHOD)
     fresh = draw(jax.random.key(1), 256, view.size, window=view.window)
-    seen = np.stack([np.asarray(view.see(fresh.flow))] * 2)
-    guessed = train.predict(METHOD, variables, seen, 256).argmax(-1)
+    seen, every = np.asarray(view.see(fresh.flow)), np.tile(np.arange(256), (2, 1))
+    guessed = train.predict(METHOD, variables, seen, every, 256).argmax(-1)
     assert (guessed == np.asarray(fresh.labels)).mean(1).min() > 0.5
 
 

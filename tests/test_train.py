@@ -273,15 +273,18 @@ def test_order_and_dropout_depend_on_seed_fold_epoch_and_step_only():
         assert not set(other[key][1]) & set(alone[key][1])
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize("clips", [1, 3, 4])
-def test_predictions_are_the_networks_with_dropout_off(together, clips):
+def test_predictions_are_the_networks_with_dropout_off(together, clips, backend, monkeypatch):
     params = together[0].params
-    images = np.stack([np.roll(IMAGES, k, axis=0)[:clips] for k in range(3)])
-    probabilities = train.predict(MODEL, params, images, batch_size=3)
+    chosen = np.stack([np.roll(np.arange(len(IMAGES)), k)[:clips] for k in range(3)])
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    method = Tiny(dropout=0.4 if backend == "gpu" else 0.5)  # programs are kept by method
+    probabilities = train.predict(method, params, IMAGES, chosen, batch_size=3)
     assert probabilities.shape == (3, clips, 3)
     np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
     for k in range(3):
-        wanted = np.exp(MODEL.apply(of_fold(k, params), jnp.asarray(images[k])))
+        wanted = np.exp(MODEL.apply(of_fold(k, params), jnp.asarray(IMAGES[chosen[k]])))
         np.testing.assert_allclose(probabilities[k], wanted, rtol=1e-5)
 
 

@@ -156,6 +156,14 @@ def test_batches_as_on_a_gpu_give_the_same_flow(moved, monkeypatch):
     assert end_point_errors(batched, flows).max() < 0.01
 
 
+def test_a_gpu_takes_as_many_pairs_as_its_memory_holds():
+    assert (
+        jax_backend.batch_of((224, 224), None) == jax_backend.batch_of((224, 224), int(80e9)) == 64
+    )
+    assert jax_backend.batch_of((4320, 7680), int(80e9)) == 9
+    assert jax_backend.batch_of((4320, 7680), int(4e9)) == 1  # nothing smaller can be tried
+
+
 def test_jax_takes_float_images_of_the_same_grey_levels(moved):
     onsets, apexes, _ = moved
     parameters = Parameters(nscales=1, warps=2)

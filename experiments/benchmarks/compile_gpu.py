@@ -137,6 +137,8 @@ class Epoch:
     precision: train.Precision
     cublas: bool = False
     """Whether products are calls of cuBLAS, as a GPU may prefer, and not kernels of XLA's own."""
+    fixed: bool = False
+    """Whether kernels are chosen by rule and add in an order that stays, see `docs/scaling.md`."""
 
     def lower(self, place: Callable, sharding: Any) -> tuple[jax.stages.Lowered, dict | None, int]:
         method = models.make(self.method)
@@ -144,7 +146,7 @@ class Epoch:
         steps = -(-(CLIPS - 1) // recipe.batch_size)
         number = jax.ShapeDtypeStruct((CLIPS,), jnp.int32)
         clips = train.Clips(_inputs(method, CLIPS), number, number)
-        options = _CUBLAS if self.cublas else None
+        options = (_CUBLAS if self.cublas else {}) | (_FIXED if self.fixed else {})
         return train.lower_epoch(method, recipe, steps, self.folds, clips, place), options, steps
 
     def step(self, program: roofline.Program, steps: int) -> roofline.Cost:
@@ -162,12 +164,9 @@ class Prediction:
     def lower(self, place: Callable, sharding: Any) -> tuple[jax.stages.Lowered, dict | None, int]:
         method = models.make(self.method)
         state = jax.eval_shape(lambda: train.init(method, train.runs_of(np.arange(self.folds))))
-        inputs = jax.tree.map(
-            lambda part: jax.ShapeDtypeStruct((self.folds, *part.shape), part.dtype),
-            _inputs(method, method.batch_size),
-        )
+        chosen = jax.ShapeDtypeStruct((self.folds, method.batch_size), jnp.int32)
         program = train.compiled_predict(method)
-        return program.lower(*place((state.variables, inputs))), None, 1
+        return program.lower(*place((state.variables, _inputs(method, CLIPS), chosen))), None, 1
 
     def step(self, program: roofline.Program, steps: int) -> roofline.Cost:
         return program.cost
@@ -199,6 +198,7 @@ PROGRAMS: dict[str, Program] = {
         for precision in ("tf32", "highest", "bf16")
     },
     "mjfn_68_tf32_cublas": Epoch("mjfn", 68, "tf32", cublas=True),
+    "mjfn_68_tf32_fixed": Epoch("mjfn", 68, "tf32", fixed=True),
     "mjfn_68_predict": Prediction("mjfn", 68),
     **{f"{name}_1_highest": Epoch(name, 1, "highest") for name in models.NETWORKS
        if name != "mjfn"},
@@ -290,6 +290,7 @@ def figures_of(program: Program) -> dict[str, Any]:
 
 
 _CUBLAS = {"xla_gpu_enable_triton_gemm": False}
+_FIXED = {"xla_gpu_deterministic_ops": True, "xla_gpu_autotune_level": 0}
 
 
 def _compile(

@@ -4,8 +4,9 @@
 
 Needs JAX, Flax, Optax, jaxtyping and, for the peer, PyTorch; neither TFDS nor OpenCV. Each step
 is a process of its own and writes OUT/STEP.json when it is done, so that a call that is cut off
-leaves what it has. On a CPU the same steps run with small sizes, to see that they run. Clips are
-noise: times do not depend on what the pixels show.
+leaves what it has. What was measured stands beside what XLA's text says of the same programs
+(`docs/benchmarks/compile_gpu.json`) in OUT/beside.md. On a CPU the same steps run with small
+sizes, to see that they run. Clips are noise: times do not depend on what the pixels show.
 """
 
 import functools
@@ -128,6 +129,30 @@ def flow_pairs() -> dict:
     return out
 
 
+COMPILED = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks" / "compile_gpu.json"
+
+
+def beside(out: pathlib.Path) -> str:
+    """The sweeps that were measured and what they were compiled to, as a Markdown table."""
+    compiled = json.loads(COMPILED.read_text())
+    lines = [
+        "| program | ms a step | by the roofline, at least | peak GB | reserved by XLA |",
+        "|---|---|---|---|---|",
+    ]
+    for path in sorted(out.glob("sweep_*.json")):
+        found = json.loads(path.read_text())
+        name = f"mjfn_{found['folds']}_{found['precision']}"
+        if name not in compiled:
+            continue
+        said = compiled[name]
+        lines.append(
+            f"| `{name}` | {1e3 * found['epoch_seconds'] / said['steps']:.3g} "
+            f"| {said['roofline_milliseconds_a_step']:.3g} "
+            f"| {found['peak_memory_gigabytes']:.3g} | {said['peak_gigabytes']:.3g} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def steps(out: pathlib.Path) -> dict:
     """What is measured, the most wanted first."""
     turns = 1 if SMALL else 3
@@ -154,6 +179,9 @@ def main(out: pathlib.Path, only: str | None = None) -> None:
             # A process that ends gives its memory back to the next one.
             command = [sys.executable, "-m", __spec__.name, str(out), name]
             subprocess.run(command, check=False, env=os.environ | {_PREALLOCATE: "false"})
+        text = beside(out)
+        (out / "beside.md").write_text(text)
+        print(text)
         return
     start = time.perf_counter()
     found = steps(out)[only]()

@@ -14,7 +14,6 @@ A worker is this file called with a way: it prints what it measured first, then 
 seconds for each line that it reads.
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -27,7 +26,6 @@ import subprocess
 import sys
 import time
 from typing import Any, Literal
-from unittest import mock
 
 import flax.linen as nn
 import jax
@@ -36,7 +34,6 @@ import numpy as np
 import optax
 
 from mjfn_jax import layers, models, train
-from mjfn_jax.models import mjfn
 from mjfn_jax.precision import Precision
 
 CLIPS = 133
@@ -223,30 +220,13 @@ def _prepare(way: Literal["sweep", "loop", "vmap"], folds: int, steps: int, reci
 
         def turn():
             nonlocal state, key
-            with plainly():
+            with layers.portable():
                 for _ in range(steps):
                     key, now = jax.random.split(key)
                     state = jitted(state, jax.random.split(now, folds) if way == "vmap" else now)
             jax.block_until_ready(state)
 
     return turn, _peak_memory
-
-
-@contextlib.contextmanager
-def plainly():
-    """The network as one would write it first: `lax.conv`, and max-pooling by `nn.max_pool`."""
-
-    def conv(x, kernel, stride, padding):
-        numbers = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), padding, dimension_numbers=numbers
-        )
-
-    def max_pool(x):
-        return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
-
-    with mock.patch.object(layers, "conv", conv), mock.patch.object(mjfn, "max_pool", max_pool):
-        yield
 
 
 def _peak_memory() -> float:

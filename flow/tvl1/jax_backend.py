@@ -7,7 +7,9 @@ p = (p11, p12, p21, p22) are its dual variables.
 
 import dataclasses
 import functools
+import math
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +35,11 @@ own list and WHILE, so that the whole program is one CUDA graph and the host dri
 loops; a driver older than CUDA 12.3 has no such graphs, and XLA leaves the loops to the host."""
 
 GPU_BATCH = 64
-"""Pairs that a GPU computes at a time."""
+"""Pairs that a GPU computes at a time, if its memory holds them. More bring nothing: an iteration
+of so many reads and writes for .1 ms, and each batch waits for its slowest pair."""
+
+_BYTES = 200
+"""That a pair takes for each pixel: XLA reserves 125 to 198 on an H100, from 224 to 1080 px."""
 
 _NEAR = 2
 """Displacements below this many px need no gather when an image is warped."""
@@ -58,13 +64,22 @@ def flows(onsets: np.ndarray, apexes: np.ndarray, parameters: Parameters) -> np.
 
         with pool() as threads:
             return np.stack(list(threads.map(one, zip(onsets, apexes, strict=True))))
-    program = _program((GPU_BATCH, *size), parameters)
+    batch = batch_of(size, (jax.devices()[0].memory_stats() or {}).get("bytes_limit"))
+    program = _program((batch, *size), parameters)
     batches = []
-    for first in range(0, count, GPU_BATCH):
+    for first in range(0, count, batch):
         # The last batch is filled up, so that one compilation serves any number of pairs.
-        chosen = np.minimum(np.arange(first, first + GPU_BATCH), count - 1)
-        batches.append(program(onsets[chosen], apexes[chosen], np.stack([start] * GPU_BATCH)))
+        chosen = np.minimum(np.arange(first, first + batch), count - 1)
+        batches.append(program(onsets[chosen], apexes[chosen], np.stack([start] * batch)))
     return np.concatenate([np.asarray(batch) for batch in batches])[:count]
+
+
+def batch_of(size: Sequence[int], memory: int | None) -> int:
+    """How many pairs of images of this size [H, W] a GPU computes at a time, in four fifths of so
+    many bytes of memory; None: nobody knows how many it has."""
+    if memory is None:
+        return GPU_BATCH
+    return max(1, min(GPU_BATCH, int(0.8 * memory / (_BYTES * math.prod(size)))))
 
 
 def flow(

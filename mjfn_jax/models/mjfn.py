@@ -18,18 +18,24 @@ FUSIONS = ("softmax", "average")
 class Backbone(nn.Module):
     """Conv 1 to Conv 5 of Table 1, each followed by ReLU.
 
-    Images `[B, 224, 224, 3]` in, five activation maps out, before their pooling:
+    Images `[B, 224, 224, 3]` of 0 to 255 in, five activation maps out, before their pooling:
     `[B, 54, 54, 48]`, `[B, 26, 26, 128]` and three times `[B, 12, 12, 128]`.
     """
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B 224 224 3"]) -> list[Array]:
-        conv1 = nn.relu(Conv(48, 11, stride=4, padding="VALID", name="conv1")(images))
+    def __call__(self, images: Num[Array, "B 224 224 3"]) -> list[Array]:
+        first = Conv(48, 11, stride=4, padding="VALID", value=_without_white, name="conv1")
+        conv1 = nn.relu(first(images))
         conv2 = nn.relu(Conv(128, 5, name="conv2")(max_pool(conv1)))
         conv3 = nn.relu(Conv(128, 3, name="conv3")(max_pool(conv2)))
         conv4 = nn.relu(Conv(128, 3, name="conv4")(conv3))
         conv5 = nn.relu(Conv(128, 3, name="conv5")(conv4))
         return [conv1, conv2, conv3, conv4, conv5]
+
+
+def _without_white(pixels: Array) -> Array:
+    """White, which is no motion, becomes 0: with white at 1 the same training stays at chance."""
+    return pixels / 255 - 1
 
 
 class JointFeatureModule(nn.Module):
@@ -87,8 +93,7 @@ class MJFN(Network):
           images: flow images, 0 to 255.
           train: whether dropout is on; it then needs a `dropout` key.
         """
-        # White, which is no motion, becomes 0: with white at 1 the same training stays at chance.
-        maps = Backbone(name="backbone")(images.astype(jnp.float32) / 255 - 1)
+        maps = Backbone(name="backbone")(images)
         x = max_pool(maps[4])
         x = x.reshape(x.shape[0], -1)
         for layer in ("fc1", "fc2"):

@@ -118,7 +118,7 @@ class Chunk:
             progress = jax.device_get(progress)
             loss[:, epoch], accuracy[:, epoch] = (part[:number] for part in progress)
             if self.oracle:
-                probabilities = self.predict(_first(state.variables, number))
+                probabilities = self.predict(_first(state.variables, number), clips.inputs)
                 tree["guesses"][:, epoch] = probabilities.argmax(-1)
             sound = np.isfinite(loss[:, : epoch + 1]).all(1)
             on_epoch(number, float(loss[sound, epoch].mean()) if sound.any() else math.inf)
@@ -134,12 +134,15 @@ class Chunk:
         variables = _first(state.variables, number)
         return Trained(variables, loss, accuracy, tree.get("guesses"), tree["seconds"])
 
-    def predict(self, variables: Any) -> Float[np.ndarray, "F T K"]:
-        """Probabilities of the held-out clips; a fold with fewer than T clips repeats its last."""
+    def predict(self, variables: Any, inputs: Any = None) -> Float[np.ndarray, "F T K"]:
+        """Probabilities of the held-out clips; a fold with fewer than T clips repeats its last.
+
+        `inputs` are those of all clips where they are on the device already.
+        """
         held_out = [np.flatnonzero(mask) for mask in self.held_out]
-        indices = np.stack([np.pad(c, (0, self._longest - len(c)), mode="edge") for c in held_out])
-        inputs = jax.tree.map(lambda part: part[indices], self.clips.inputs)
-        return train.predict(self.method, variables, inputs, self.recipe.batch_size)
+        chosen = np.stack([np.pad(c, (0, self._longest - len(c)), mode="edge") for c in held_out])
+        inputs = self.clips.inputs if inputs is None else inputs
+        return train.predict(self.method, variables, inputs, chosen, self.recipe.batch_size)
 
     def _start(self) -> tuple[int, dict[str, Any]]:
         """The number of epochs that are done, and all that training changes."""

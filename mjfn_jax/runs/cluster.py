@@ -206,6 +206,8 @@ def _train_part(number, tasks, shared, queue):
     jax.config.update("jax_compilation_cache_dir", cache)
     if number_of_threads := tasks[0].identity.get("threads"):
         os.environ["NPROC"] = str(number_of_threads)  # JAX has computed nothing here yet
+    if chosen := tasks[0].identity.get("kernels"):
+        os.environ["XLA_FLAGS"] = " ".join(chosen["flags"])
     total = 0
 
     def on_epoch(done, loss):

@@ -32,3 +32,18 @@ def threads() -> int | None:
     named = os.environ.get("NPROC", "")
     number = int(named) if named.isdecimal() and int(named) else cores()
     return max(number, jax.local_device_count())
+
+
+def kernels() -> dict[str, Any]:
+    """What chooses XLA's kernels, on which the last bits depend: the flags that the environment
+    gives as XLA_FLAGS, and whether several kernels are tried on the device (`autotuned`)."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    # Those that choose nothing: what to write down, and how many devices a CPU plays.
+    flags = sorted(
+        flag
+        for flag in flags
+        if not flag.startswith(("--xla_dump", "--xla_force_host_platform_device_count"))
+    )
+    by_rule = {"--xla_gpu_deterministic_ops=true", "--xla_gpu_autotune_level=0"}
+    tried = jax.default_backend() != "cpu" and not by_rule.intersection(flags)
+    return {"flags": flags, "autotuned": tried}

@@ -7,6 +7,7 @@ protocol    how the clips are split
 versions    of the packages that change numbers
 device      what computes
 threads     with how many, on a CPU: the last bits of sums depend on it
+kernels     what XLA is told about how to compute, and whether it tries kernels on a GPU
 """
 
 import ast
@@ -25,7 +26,7 @@ import jax
 from flow.errors import InputError
 from mjfn_jax.data import Dataset
 from mjfn_jax.method import Method
-from mjfn_jax.runs.hardware import threads
+from mjfn_jax.runs.hardware import kernels, threads
 from mjfn_jax.train import Recipe, check_trial
 
 Identity = dict[str, Any]
@@ -83,6 +84,7 @@ def identity(
             "versions": {name: importlib.metadata.version(name) for name in method.packages},
             "device": jax.devices()[0].device_kind if "jax" in method.packages else "cpu",
             "threads": threads() if "jax" in method.packages else None,
+            "kernels": kernels() if "jax" in method.packages else None,
         }
     )
 
@@ -173,6 +175,9 @@ def check_same(here: Identity, there: Any, where: str, cure: str) -> None:
     if differing := differences(here, there):
         if differing == differences(here.get("threads"), there.get("threads"), "threads"):
             cure = f"give NPROC={there.get('threads')} before the same command, or {cure}"
+        elif differing == differences(here.get("kernels"), there.get("kernels"), "kernels"):
+            flags = " ".join((there.get("kernels") or {}).get("flags", ()))
+            cure = f"give XLA_FLAGS='{flags}' before the same command, or {cure}"
         raise InputError(f"{where} belongs to another run: {'; '.join(differing)}; {cure}")
 
 
