@@ -17,7 +17,7 @@ from flow.errors import InputError
 from flow.faces.frames import read_grey
 from flow.footage import Frame
 from flow.progress import bar
-from flow.spotting.events import Settings
+from flow.spotting.candidates import Settings
 from flow.spotting.overlay import write_video
 from flow.synthetic.long import CAMERA, film
 from flow.synthetic.photo import Photo

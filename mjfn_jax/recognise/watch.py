@@ -11,7 +11,8 @@ from jaxtyping import Float16, Float32
 
 from flow.clips import Box
 from flow.footage import Frame
-from flow.spotting.events import Event, Settings, Spotter
+from flow.spotting.candidates import Settings
+from flow.spotting.events import Event, Spotter, until_certain
 from flow.spotting.moments import Moment, Search, Watcher
 from flow.tvl1 import tvl1
 from mjfn_jax.recognise.labels import Label, Labeller
@@ -146,7 +147,7 @@ class _Person:
         self._watcher = Watcher(preset)
         self._spotter = Spotter(settings)
         self._kept: collections.deque[_Kept] = collections.deque()
-        self._seconds = settings.longest
+        self._seconds = max(until_certain(scale, settings) for scale in settings.scales) + 0.5
         self._last: Moment | None = None
 
     @property
