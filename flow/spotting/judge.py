@@ -2,6 +2,7 @@
 `python -m flow.spotting`, and read here."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 
@@ -27,6 +28,11 @@ class Judge:
         """That these are the signs of an expression."""
         logit = self.weights @ ((signs - self.means) / self.spreads) + self.bias
         return float(1 / (1 + np.exp(-logit)))
+
+
+def digest() -> str:
+    """SHA-256 of what was learnt."""
+    return hashlib.sha256(LEARNT.read_bytes()).hexdigest()
 
 
 def _read() -> tuple[dict[str, Judge], Float64[np.ndarray, "K D"]]:

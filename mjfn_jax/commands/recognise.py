@@ -20,6 +20,7 @@ from mjfn_jax.recognise import Watch, labeller, page, tables
 from mjfn_jax.recognise.labels import identity
 from mjfn_jax.recognise.recording import Recording, record
 from mjfn_jax.recognise.watch import Which
+from mjfn_jax.recognise.watch import identity as spotted_by
 from mjfn_jax.runs.results import versions
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts")
@@ -87,6 +88,7 @@ class Recognise:
         settings = {
             "source": footage.sha256(source),
             "model": identity(self.model),
+            "spotting": spotted_by(),
             "face": self.face,
             "fps": self.fps,
             "preset": self.preset,

@@ -27,6 +27,7 @@ from mjfn_jax.commands.console import writing
 from mjfn_jax.recognise import Watch, labeller, tables
 from mjfn_jax.recognise.labels import identity as model_identity
 from mjfn_jax.recognise.recording import record
+from mjfn_jax.recognise.watch import identity as spotted_by
 from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.runs.results import versions
 from mjfn_jax.scores import spotting as scores
@@ -44,8 +45,8 @@ class Group:
     """Rendered videos of one kind."""
 
     first: int
-    """Seed of the first; the next has the next one. The settings of the spotting were chosen on
-    seeds below 100, which none here has."""
+    """Seed of the first; the next has the next one. None is in `flow.spotting.learn.FILMS`, on
+    which settings were chosen and the judges learnt."""
     share: float
     """Of --videos, how many."""
     fps: int = 30
@@ -121,7 +122,7 @@ class Spotting:
             "dataset": self.dataset,
             "model": model_identity(self.model),
             "preset": self.preset,
-            "spotting": json.loads(json.dumps(dataclasses.asdict(Settings()))),
+            "spotting": json.loads(json.dumps(dataclasses.asdict(Settings()) | spotted_by())),
             "versions": versions(),
         }
         with writing(out):

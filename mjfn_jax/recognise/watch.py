@@ -11,11 +11,13 @@ from jaxtyping import Float16, Float32
 
 from flow.clips import Box
 from flow.footage import Frame
+from flow.spotting import judge
 from flow.spotting.candidates import Settings
 from flow.spotting.events import Event, Spotter, until_certain
 from flow.spotting.moments import Moment, Search, Watcher
 from flow.tvl1 import tvl1
 from mjfn_jax.recognise.labels import Label, Labeller
+from mjfn_jax.runs.identity import modules_digest
 
 Which = Literal["largest", "each"]
 """Which faces are watched."""
@@ -123,6 +125,11 @@ class Watch:
                 self._people.append(near)
             boxes[near.number] = box
         return boxes
+
+
+def identity() -> dict[str, str]:
+    """What the events depend on besides the footage, the preset and the settings."""
+    return {"judge": judge.digest(), "code": modules_digest([__name__])}
 
 
 class _AtOnce(Executor):
