@@ -42,7 +42,8 @@ CLIPS = 256
 _USUAL = Disturbances.of(1.0)
 _MOVING = dataclasses.replace(_USUAL, drift=3.0, posture=3.0, nod=3.0, turn=3.0)
 _SOME, _NONE = Expressions(), Expressions(micro=0, macro=0)
-_DRAWN = DrawnSettings(head=(0, 0), noise=(0, 0), rim=(0, 0), blink=(0, 0), gaze=(0, 0))
+_NO = (0.0, 0.0)
+_DRAWN = DrawnSettings(head=_NO, noise=_NO, rim=_NO, blink=_NO, gaze=_NO)
 _EYES, _MOUTH = ((0.22, 0.25), (0.78, 0.25)), (0.5, 0.66)  # in the crop of drawn motion
 
 
