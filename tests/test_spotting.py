@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flow.faces import detector
 from flow.faces.points import find_mesh
 from flow.footage import Frame
-from flow.spotting.candidates import Settings
+from flow.spotting.candidates import Candidates, Settings
 from flow.spotting.events import Spotter, spot, until_certain
 from flow.spotting.moments import Moment, moments
 from flow.spotting.regions import REGIONS, Head, Residual, of_regions
@@ -193,6 +193,20 @@ def test_a_face_that_goes_away_does_not_hold_back_what_was_seen_of_it():
         gone = dataclasses.replace(moment, motion=None, head=None)
         told += [moment.time] * len(spotter.push(gone if moment.time > 10.5 else moment))
     assert told == [pytest.approx(11.0, abs=1.0)]
+
+
+def test_no_candidate_comes_whose_peak_was_known_to_be_past():
+    times, motion = still_face(seconds=20)
+    source, settings = Candidates(), Settings()
+    near = {scale.kind: scale.near for scale in settings.scales}
+    seen_so_far, given = {kind: -np.inf for kind in near}, 0
+    for moment in seen(times, motion, noise=0.15):
+        for each in source.push(moment):
+            assert each.apex_time >= seen_so_far[each.kind] - near[each.kind] - 1e-9
+            given += 1
+        seen_so_far = {kind: source.known_until(kind) for kind in near}
+    assert given > 10
+    assert seen_so_far["micro"] > times[-1] - settings.delay(settings.scales[0]) - 0.1
 
 
 def test_no_event_waits_longer_than_is_said():
