@@ -75,6 +75,9 @@ LIDS = slice(7, 9)
 UPPER = slice(0, 11)
 """The regions that a blink reaches."""
 
+MOUTH = slice(13, 20)
+"""The regions that speech moves."""
+
 _TURNS = 8
 """Rounds in which points that move by themselves lose their weight."""
 

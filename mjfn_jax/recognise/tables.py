@@ -86,8 +86,8 @@ EVENTS = (
     *("label", *CLASSES, "peak_px", "region", "blink", "doubts", "score"),
 )
 """The columns of `events.csv`, seconds from the first frame. The probabilities are of the three
-classes; `label` is `not sure` where they should not be read. `score` is by how much the motion
-stands above what is usual, 1 at the threshold."""
+classes; `label` is `not sure` where they should not be read. `score` is how
+likely it is an expression, see `flow.spotting.judge`."""
 
 
 def events(answers: Iterable[Answer], name: str | None = None) -> list[list[Any]]:
