@@ -94,9 +94,9 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Candidate:
-    """A motion that may be an expression. Frames are given by their numbers, times in seconds from
-    the first frame."""
+class Found:
+    """Where a motion is. Frames are given by their numbers, times in seconds from the first
+    frame."""
 
     kind: Literal["micro", "macro"]
     onset: int
@@ -112,6 +112,12 @@ class Candidate:
     """The region that moves most, see `flow.spotting.regions.REGIONS`."""
     blink: bool
     """Whether a blink overlaps it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidate(Found):
+    """A motion that may be an expression."""
+
     signs: Float64[np.ndarray, " S"]
     """:data:`SIGNS`."""
 

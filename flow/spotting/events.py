@@ -3,31 +3,16 @@
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
-from flow.spotting.candidates import Candidate, Candidates, Scale, Settings
+from flow.spotting.candidates import Candidate, Candidates, Found, Scale, Settings
 from flow.spotting.judge import JUDGES
 from flow.spotting.moments import Moment
 
 
 @dataclasses.dataclass(frozen=True)
-class Event:
-    """An expression. Frames are given by their numbers, times in seconds from the first frame."""
+class Event(Found):
+    """An expression."""
 
-    kind: Literal["micro", "macro"]
-    onset: int
-    apex: int
-    offset: int
-    onset_time: float
-    apex_time: float
-    offset_time: float
-    peak: float
-    """px of a face of 224 that the region which moves most is from its place at the onset and the
-    offset."""
-    region: str
-    """The region that moves most, see `flow.spotting.regions.REGIONS`."""
-    blink: bool
-    """Whether a blink overlaps it."""
     score: float
     """The judge's probability that it is one."""
 
@@ -124,8 +109,8 @@ def _overlapping(
 
 
 def _event(probability: float, candidate: Candidate) -> Event:
-    names = (field.name for field in dataclasses.fields(Event) if field.name != "score")
-    return Event(**{name: getattr(candidate, name) for name in names}, score=probability)
+    where = {each.name: getattr(candidate, each.name) for each in dataclasses.fields(Found)}
+    return Event(**where, score=probability)
 
 
 def spot(moments: Iterable[Moment], settings: Settings = Settings()) -> Iterator[Event]:  # noqa: B008  (frozen)
