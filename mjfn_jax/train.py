@@ -258,30 +258,39 @@ def lower_epoch(
 
 
 class FoldSize(NamedTuple):
-    """What the training of one fold takes on a device."""
+    """What the training of each fold takes on a device."""
 
-    bytes: int
-    """Memory that XLA reserves, without the clips themselves."""
+    bytes: float
+    """Memory that XLA reserves for each more fold."""
+    fixed: float
+    """And for a program, without the clips themselves."""
     elements: int
-    """Of its largest array, those of the clips left aside."""
+    """Of a fold's largest array, those of the clips left aside."""
 
     def most(self, memory: int | float) -> int:
         """How many folds one program may have: they fill four fifths of so many bytes at most, and
         no array has 2³¹ elements, from which on 32 bits do not number them."""
-        return min(int(0.8 * memory / self.bytes), (2**31 - 1) // self.elements)
+        held = int((0.8 * memory - self.fixed) / max(self.bytes, 1))
+        return min(held, (2**31 - 1) // self.elements)
 
 
 def fold_size(method: Network, recipe: Recipe, steps: int, clips: Clips) -> FoldSize:
-    """What the training of one fold for one epoch takes; it is compiled for that."""
+    """What the training of a fold for one epoch takes: two and four are compiled for that, since
+    the first one takes more than those that come after it."""
     lowered = lower_epoch(method, recipe, steps, 1, clips)
     arrays = {
         tuple(int(side) for side in sides.split("x") if side)
         for sides in re.findall(r"tensor<((?:\d+x)+)", lowered.as_text())
     }
     arrays -= {part.shape for part in jax.tree.leaves(clips)}
-    memory = lowered.compile().memory_analysis()
-    size = memory.temp_size_in_bytes + memory.output_size_in_bytes
-    return FoldSize(size, max(map(math.prod, arrays)))
+
+    def reserved(folds):
+        memory = lower_epoch(method, recipe, steps, folds, clips).compile().memory_analysis()
+        return memory.temp_size_in_bytes + memory.output_size_in_bytes
+
+    two, four = reserved(2), reserved(4)
+    each = (four - two) / 2
+    return FoldSize(each, max(0.0, two - 2 * each), max(map(math.prod, arrays)))
 
 
 def place(tree: Any, devices: int, by_fold: bool) -> Any:
