@@ -4,6 +4,7 @@ import bisect
 import collections
 import dataclasses
 import math
+import operator
 from collections.abc import Iterator
 from typing import Literal
 
@@ -371,39 +372,37 @@ class _Look:
     def decide(self, settings: Settings, end: bool) -> None:
         """Find the peaks among the scored times, as far as what is near them is known."""
         near = self.scale.near
-
-        def neighbours(n: int) -> list[_Scored]:
-            time = self.scored[n].time
-            first = bisect.bisect_left(self.scored, time - near, key=lambda each: each.time)
-            stop = bisect.bisect_right(self.scored, time + near, key=lambda each: each.time)
-            return self.scored[first:stop]
-
-        def ready(n: int, wait: float) -> bool:
-            return n < len(self.scored) and (end or self.scored[n].time + wait <= self.until)
-
-        while ready(self._compared, near):
+        until = math.inf if end else self.until
+        while self._compared < len(self.scored) and (
+            self.scored[self._compared].time + near <= until
+        ):
             each = self.scored[self._compared]
-            highest = np.max([other.lower for other in neighbours(self._compared)], axis=0)
+            highest = np.max([other.lower for other in self._near(self._compared)], axis=0)
             peaks = np.where(each.lower >= highest, each.lower, -math.inf)
             each.pair = int(peaks.argmax())
             each.best = float(peaks[each.pair])
             self._compared += 1
-        while self._decided < self._compared and ready(self._decided, 2 * near):
+        while self._decided < self._compared and (
+            self.scored[self._decided].time + 2 * near <= until
+        ):
             each = self.scored[self._decided]
             if each.best > self.scale.lowest and each.best >= max(
-                other.best for other in neighbours(self._decided)
+                other.best for other in self._near(self._decided)
             ):
                 regions = np.isin(np.arange(len(REGIONS)), PAIRS[each.pair])
                 regions |= each.above > settings.company * each.best
                 self.peaks.append(_Peak(each.time, regions, each.above))
             self._decided += 1
-        gone = bisect.bisect_left(
-            self.scored, self.undecided - 2 * near, key=lambda each: each.time
-        )
+        gone = bisect.bisect_left(self.scored, self.undecided - 2 * near, key=_time)
         if gone > 64:
             del self.scored[:gone]
             self._compared -= gone
             self._decided -= gone
+
+    def _near(self, n: int) -> list[_Scored]:
+        time, near = self.scored[n].time, self.scale.near
+        first = bisect.bisect_left(self.scored, time - near, key=_time)
+        return self.scored[first : bisect.bisect_right(self.scored, time + near, key=_time)]
 
     def add(self, time: float, sizes: Float64[np.ndarray, " R"]) -> None:
         """Thirty a second say what is usual."""
@@ -423,6 +422,9 @@ class _Look:
             spread = 1.4826 * np.median(np.abs(sizes - median), 0)
             self._usual = median + deviations * spread
         return self._usual
+
+
+_time = operator.attrgetter("time")
 
 
 def _foot(heights: Float64[np.ndarray, " N"], foot: float, rest: int) -> tuple[int, float] | None:
