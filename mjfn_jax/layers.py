@@ -74,17 +74,21 @@ def _patches_backward(padding, residuals, gradient):
     if jax.default_backend() == "cpu":
         kernel_gradient = einsum("bhwp,bhwf->pf", rows, gradient).reshape(kernel.shape)
         return _patches(gradient, *_turn(kernel, padding)), kernel_gradient
-    # With three axes XLA would transpose both sides in memory for cuBLAS. They are kept apart from
-    # what makes them: XLA's search for larger kernels fails on some reshapes.
-    sides = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
-    sides = jax.lax.optimization_barrier(tuple(sides))
-    kernel_gradient = einsum("np,nf->pf", *sides).reshape(kernel.shape)
+    kernel_gradient = einsum("np,nf->pf", *_sides(rows, gradient)).reshape(kernel.shape)
     size, _, channels, features = kernel.shape
     if size == 1 or channels >= features:
         return _patches(gradient, *_turn(kernel, padding)), kernel_gradient
     # Windows of the input's gradient are smaller than those of the output's.
     rows = einsum("bhwf,pf->bhwp", gradient, kernel.reshape(-1, features))
     return _add_windows(rows, size, padding), kernel_gradient
+
+
+def _sides(rows: Array, gradient: Array) -> tuple[Array, Array]:
+    """The two sides of the product that is a kernel's gradient, for an accelerator: with three
+    axes XLA would transpose both in memory for cuBLAS. They are kept apart from what makes them:
+    its search for larger kernels fails on some reshapes."""
+    sides = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
+    return jax.lax.optimization_barrier(tuple(sides))
 
 
 _patches.defvjp(_patches_forward, _patches_backward)
@@ -104,8 +108,7 @@ def _bytes_forward(x, kernel, value):
 def _bytes_backward(value, residuals, gradient):
     x, kernel = residuals
     rows = _windows(_signed(x), len(kernel), _NONE, axes=2)
-    sides = (side.reshape(-1, side.shape[-1]) for side in (rows, gradient))
-    rows, gradient = jax.lax.optimization_barrier(tuple(sides))
+    rows, gradient = _sides(rows, gradient)
     return None, einsum("np,nf->pf", value(_worth(rows)), gradient).reshape(kernel.shape)
 
 

@@ -18,6 +18,8 @@ from flow.spotting.regions import LIDS, PAIRS, REGIONS, UPPER
 MICRO = 0.5
 """Longest micro-expression, seconds."""
 
+_BLINK = 0.3  # seconds before and after a moment that its eyes are compared with
+
 SIGNS = (
     "size",  # log px of the region that moves most
     "evenness",  # log of the mean of the four that move most, by that
@@ -89,9 +91,13 @@ class Settings:
     """Seconds before and after an apex in which turns are counted, and by which share of the
     height one must be."""
 
+    def ahead(self, scale: Scale) -> float:
+        """Seconds after an apex that are looked at, at most."""
+        return max(scale.side + scale.around, self.speech[1])
+
     def delay(self, scale: Scale) -> float:
         """Seconds from a peak until its candidate is given, at most, but for a frame or two."""
-        return 3 * scale.near + max(scale.side + scale.around, self.speech[1]) + scale.reach
+        return 3 * scale.near + self.ahead(scale) + max(scale.reach, _BLINK)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,7 +219,7 @@ class Candidates:
     # Blinks
 
     def _look_for_blinks(self, now: float) -> None:
-        reach = 0.3
+        reach = _BLINK
         n = bisect.bisect_right(self._times, self._looked_for_blinks)
         while n < len(self._times) and self._times[n] + reach <= now:
             time = self._looked_for_blinks = self._times[n]
@@ -232,15 +238,14 @@ class Candidates:
 
     def _found(self, look: "_Look", now: float, end: bool = False) -> Iterator[Candidate]:
         scale = look.scale
-        wait = max(scale.reach, 0.3)
+        wait = max(scale.reach, _BLINK)
         n = bisect.bisect_right(self._times, look.until)
         while n < len(self._times) and self._times[n] + wait <= now:
             time = look.until = self._times[n]
             self._score(look, time)
             n += 1
         look.decide(self._settings, end)
-        known = max(scale.side + scale.around, self._settings.speech[1])
-        settled = now - scale.near - known
+        settled = now - scale.near - self._settings.ahead(scale)
         while look.peaks and (end or look.peaks[0].time <= settled):
             candidate = self._candidate(look, look.peaks.popleft())
             if candidate is not None:
@@ -277,9 +282,10 @@ class Candidates:
         sides = self._between(peak.time - scale.side, peak.time + scale.side)
         heights = along(sides)
         top = self._between(peak.time - scale.near, peak.time + scale.near)
-        if np.isnan(heights[top.start - sides.start : top.stop - sides.start]).all():
+        highest = heights[top.start - sides.start : top.stop - sides.start]
+        if np.isnan(highest).all():
             return None
-        middle = top.start + int(np.nanargmax(along(top)))
+        middle = top.start + int(np.nanargmax(highest))
         # How many moments lie within a rest.
         seconds = self._times[sides.stop - 1] - self._times[sides.start]
         rest = max(1, round(settings.rest * scale.reach * len(heights) / max(seconds, 1e-9)))
@@ -293,8 +299,8 @@ class Candidates:
             return None
         moved = self._motion[middle] - (self._motion[onset] + self._motion[offset]) / 2
         sizes = np.linalg.norm(moved, axis=1)
-        feet = along(slice(onset, offset + 1))[[0, -1]]
-        height = float(heights[middle - sides.start] - feet.mean())
+        top_height, *feet = heights[np.array([middle, onset, offset]) - sides.start]
+        height = float(top_height - np.mean(feet))
         before = along(self._between(times[0] - scale.around, times[0]))[:-1]
         after = along(self._between(times[2], times[2] + scale.around))[1:]
         around = np.concatenate([before, after])
@@ -305,7 +311,7 @@ class Candidates:
         turns = _turns(ways[~np.isnan(ways)], share * min(left[1], right[1]))
         stays = np.linalg.norm(later - earlier, axis=1)[peak.regions].mean() / height
         common = np.median(moved, axis=0)
-        rest = (moved - common[None]).ravel()
+        own = (moved - common[None]).ravel()
         signs = [
             math.log(sizes.max()),
             math.log(np.sort(sizes)[-4:].mean() / sizes.max()),
@@ -315,7 +321,7 @@ class Candidates:
             math.log1p(turns),
             math.log(peak.above[LIDS].mean() + 0.05),
             math.sqrt(len(REGIONS)) * float(np.linalg.norm(common) / np.linalg.norm(moved)),
-            float((self._drawn @ rest).max() / (np.linalg.norm(rest) + 1e-9)),
+            float((self._drawn @ own).max() / (np.linalg.norm(own) + 1e-9)),
         ]
         return Candidate(
             scale.kind,
