@@ -93,6 +93,27 @@ def test_an_array_that_claims_more_than_the_file_holds_is_refused_before_memory_
         kept.load(tmp_path / "a.npz", 10_000)
 
 
+def test_an_archive_that_was_refused_is_forgotten_without_a_crash(tmp_path):
+    kept.save(tmp_path / "a.npz", flow=np.zeros(3, np.float32))
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        content = archive.read("flow.npy").replace(b"(3,)", b"(4,)")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("flow.npy", content)
+    script = """
+import gc, sys
+from flow.disk import kept
+try:
+    kept.load(sys.argv[1], 10**6)
+except ValueError as error:
+    cycle = [error]
+    cycle.append(cycle)
+del cycle
+assert gc.collect()
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "a.npz")]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+
+
 def test_an_archive_that_unpacks_to_more_than_it_may_is_refused(tmp_path):
     _archive(tmp_path / "a.npz", b"0" * 20_000, zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match="unpacks to 20000 bytes, more than 10000"):

@@ -65,7 +65,8 @@ def load(path: str | os.PathLike, most: int) -> dict[str, Any]:
             given.check_archive(archive, most)
             for member in archive.infolist():
                 with archive.open(member) as file:
-                    array = io.BytesIO(file.read())
+                    unpacked = file.read()
+                array = io.BytesIO(unpacked)
                 name = member.filename.removesuffix(".npy")
                 if name in found:
                     raise ValueError(f"{name} is there twice")
@@ -77,9 +78,10 @@ def load(path: str | os.PathLike, most: int) -> dict[str, Any]:
                 if read_header is None:
                     raise ValueError(f"{name}: a format of NumPy that is not known")
                 shape, fortran, dtype = read_header(array)
-                if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(
-                    rest := array.getbuffer()[array.tell() :]
-                ):
+                # Not `array.getbuffer()`: Python 3.12.1 crashes where it collects such a view in a
+                # cycle, as an error's traceback can hold it.
+                rest = memoryview(unpacked)[array.tell() :]
+                if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(rest):
                     raise ValueError(f"{name}: not the size that its header says")
                 order = "F" if fortran else "C"
                 found[name] = np.frombuffer(rest, dtype).reshape(shape, order=order)
