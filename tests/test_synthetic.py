@@ -352,6 +352,10 @@ def test_faces_of_subjects_differ_and_closed_eyes_change_the_eyes_only():
     change = np.abs(closed_eyes - open_eyes).max(-1)
     rows = np.nonzero(change.max(1) > 0.02)[0] / 2
     assert one.marks.eye - 26 < rows.min() and rows.max() < one.marks.eye + 16
+    # Far from the rows that are painted anew: none of them is cut.
+    rows = np.nonzero(change.max(1))[0] / 2
+    assert one.marks.eye - 50 < rows.min() and rows.max() < one.marks.eye + 50
+    assert np.array_equal(portrait.paint(one, window), open_eyes)
 
 
 def test_a_face_detector_trained_on_photographs_sees_a_stand_in():

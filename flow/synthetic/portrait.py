@@ -4,6 +4,8 @@ Everything is computed on a grid of two samples a pixel, so that motion of a fra
 pixel can be sampled from it without jagged edges.
 """
 
+import functools
+
 import cv2
 import numpy as np
 from jaxtyping import Float32
@@ -35,12 +37,16 @@ def paint(
     Returns:
       RGB, 0 to 1, with `OVERSAMPLING` samples a pixel.
     """
+    return _painter(who, window).portrait(eyelids, gaze)
+
+
+@functools.lru_cache(maxsize=4)
+def _painter(who: Identity, window: tuple[int, int, int, int]) -> "_Painter":
     left, top, right, bottom = window
     n = OVERSAMPLING
     xs = (np.arange((right - left) * n, dtype=np.float32) + 0.5) / n - 0.5 + left
     ys = (np.arange((bottom - top) * n, dtype=np.float32) + 0.5) / n - 0.5 + top
-    x, y = np.meshgrid(xs, ys)
-    return _Painter(who, x, y, eyelids, gaze).portrait()
+    return _Painter(who, *np.meshgrid(xs, ys))
 
 
 def _smooth(edge: _Plane, width: int | float) -> _Plane:
@@ -49,28 +55,48 @@ def _smooth(edge: _Plane, width: int | float) -> _Plane:
     return t * t * (3 - 2 * t)
 
 
-class _Painter:
-    """The planes that the parts of a face share while it is painted."""
+def _turned(plane: _Plane, gaze: tuple[float, float]) -> _Plane:
+    """A plane that moves with the irises."""
+    right, down = (OVERSAMPLING * each for each in gaze)
+    if not (right or down):
+        return plane
+    shift = np.asarray([[1, 0, right], [0, 1, down]], np.float32)
+    return cv2.warpAffine(plane, shift, plane.shape[::-1], borderMode=cv2.BORDER_REFLECT)
 
-    def __init__(
-        self, who: Identity, x: _Plane, y: _Plane, eyelids: float, gaze: tuple[float, float]
-    ):
+
+class _Painter:
+    """A face, painted but for the eyes, which are drawn as they look."""
+
+    def __init__(self, who: Identity, x: _Plane, y: _Plane):
         self.who, self.marks, self.x, self.y = who, who.marks, x, y
-        self.eyelids, self.gaze = eyelids, gaze
         self.from_middle = x - who.marks.middle
         self.side = np.abs(self.from_middle)
         self.rng = np.random.default_rng(who.seed)
         self.half = self._half_width(y)
+        behind = self._behind()
+        self.below = behind + (self._skin() - behind) * self._head_mask()[..., None]
+        self.white, self.flecks = self._noise((3, 0.02)), self._noise((1.5, 0.12))
+        self.brows, self.hair = self._brows(), self._hair()
+        # What eyes, lids and their shadow change.
+        near = np.flatnonzero(np.abs(y[:, 0] - who.marks.eye) < 60)
+        self.rows = slice(near[0], near[-1] + 1) if len(near) else slice(0)
+        self.without_eyes = self._covered(self.below, slice(None))
 
-    def portrait(self) -> Float32[np.ndarray, "H W 3"]:
+    def portrait(self, eyelids: float, gaze: tuple[float, float]) -> Float32[np.ndarray, "H W 3"]:
+        image = self.without_eyes.copy()
+        image[self.rows] = self._covered(self._eyes(eyelids, gaze), self.rows)
+        return image
+
+    def _covered(
+        self, image: Float32[np.ndarray, "h W 3"], rows: slice
+    ) -> Float32[np.ndarray, "h W 3"]:
+        """Some rows with brows and hair over them, as bright as the face is."""
         who = self.who
-        image = self._behind()
-        head = self._head_mask()
-        skin = self._skin()
-        image = image + (skin - image) * head[..., None]
-        image = self._eyes(image)
-        image = self._brows(image)
-        image = self._hair(image)
+        color, cover = self.brows
+        image = image + (color - image) * cover[rows]
+        color, cover, shade = self.hair
+        image = image * shade[rows]
+        image = image + (color[rows] - image) * cover[rows]
         image = (image - 0.42) * who.contrast + 0.42
         return np.clip(image * who.brightness, 0, 1).astype(np.float32)
 
@@ -275,36 +301,38 @@ class _Painter:
 
     # Eyes and brows
 
-    def _eyes(self, image: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
-        who, marks = self.who, self.marks
+    def _eyes(self, eyelids: float, gaze: tuple[float, float]) -> Float32[np.ndarray, "h W 3"]:
+        """The rows that have them."""
+        who, marks, rows = self.who, self.marks, self.rows
+        image, side, from_middle = self.below[rows], self.side[rows], self.from_middle[rows]
         # The eyeball's light, then lids and lashes over it; both eyes in mirrored coordinates.
-        across = (self.side - marks.eye_apart) / who.eye_half  # -1 inner corner, 1 outer
+        across = (side - marks.eye_apart) / who.eye_half  # -1 inner corner, 1 outer
         tilt = -who.tilt * across
-        y = self.y - marks.eye - tilt
+        y = self.y[rows] - marks.eye - tilt
         t = np.clip(np.abs(across), 0, 1)
         arch = (1 - np.clip(np.abs(across + 0.12), 0, 1.2) ** 2.3).clip(0) ** 0.75
         sag = (1 - np.clip(np.abs(across - 0.1), 0, 1.2) ** 2.4).clip(0) ** 0.85
         low = 0.62 * who.eye_open * sag
-        high = low - (low + 1.05 * who.eye_open * arch) * self.eyelids
+        high = low - (low + 1.05 * who.eye_open * arch) * eyelids
         gap = _smooth(y - high, 0.7) * _smooth(low - y, 0.7) * _smooth(1 - np.abs(across), 0.04)
 
         # Mirrored, the two irises that turn to one side move apart in `side`.
-        right, down = self.gaze
-        iris_x = self.side - marks.eye_apart
+        right, down = gaze
+        iris_x = side - marks.eye_apart
         if right:
-            iris_x = iris_x - np.sign(self.from_middle) * np.float32(right)
-        iris_y = self.y - marks.eye + 1.0
+            iris_x = iris_x - np.sign(from_middle) * np.float32(right)
+        iris_y = self.y[rows] - marks.eye + 1.0
         if down:
             iris_y = iris_y - np.float32(down)
         radius = np.hypot(iris_x, iris_y)
         white = 0.80 - 0.22 * t**2 - 0.30 * np.exp(-np.maximum(y - high, 0) / 2.4)
-        white = white + self._noise((3, 0.02))
+        white = white + self.white[rows]
         eye = white[..., None] * np.asarray((1.0, 0.95, 0.92), np.float32)
         caruncle = np.exp(-(((across + 0.93) / 0.10) ** 2))
         eye += (np.asarray((0.62, 0.38, 0.34), np.float32) - eye) * caruncle[..., None]
         size = 10.2
         angle = np.arctan2(iris_y, iris_x)
-        flecks = self._turned(self._noise((1.5, 0.12)))
+        flecks = _turned(self.flecks, gaze)[rows]
         spokes = 1 + 0.25 * np.sin(angle * 17 + 2 * np.sin(angle * 5)) + flecks
         iris = (
             np.asarray(who.iris, np.float32)
@@ -315,8 +343,8 @@ class _Painter:
         iris *= (1 - 0.5 * np.exp(-np.maximum(y - high, 0) / 3.0))[..., None]
         eye += (iris - eye) * _smooth(size - radius, 0.8)[..., None]
         glint = np.hypot(
-            self.from_middle - np.sign(self.from_middle) * marks.eye_apart - 6 * who.light[0],
-            self.y - marks.eye + 4.0,
+            from_middle - np.sign(from_middle) * marks.eye_apart - 6 * who.light[0],
+            self.y[rows] - marks.eye + 4.0,
         )
         eye += 0.85 * _smooth(1.9 - glint, 0.9)[..., None]
         image = image + (eye - image) * gap[..., None]
@@ -326,7 +354,7 @@ class _Painter:
         thick = 1.1 + 0.8 * np.clip(across + 0.3, 0, 1.2)
         dark = 0.80 * np.exp(-(((y - high + 0.3) / thick) ** 2)) * near
         dark = np.maximum(dark, 0.30 * np.exp(-(((y - low - 0.5) / 0.9) ** 2)) * near)
-        crease = high - 4.8 - 2.2 * who.crease - 1.5 * (1 - self.eyelids)
+        crease = high - 4.8 - 2.2 * who.crease - 1.5 * (1 - eyelids)
         line = (
             0.34
             * who.crease
@@ -338,14 +366,6 @@ class _Painter:
         )
         hidden = 1 - (1 - dark) * (1 - line * (1 - gap)) * (1 - shadow * (1 - gap))
         return image * (1 - hidden)[..., None]
-
-    def _turned(self, plane: _Plane) -> _Plane:
-        """A plane that moves with the irises."""
-        right, down = (OVERSAMPLING * each for each in self.gaze)
-        if not (right or down):
-            return plane
-        shift = np.asarray([[1, 0, right], [0, 1, down]], np.float32)
-        return cv2.warpAffine(plane, shift, plane.shape[::-1], borderMode=cv2.BORDER_REFLECT)
 
     def _strokes(
         self, starts: np.ndarray, vectors: np.ndarray, bends: np.ndarray, thickness: int = 1
@@ -361,7 +381,8 @@ class _Painter:
             cv2.polylines(mask, [points], False, 255, thickness, cv2.LINE_AA, 4)
         return mask.astype(np.float32) / 255
 
-    def _brows(self, image: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
+    def _brows(self) -> tuple[Float32[np.ndarray, " 3"], Float32[np.ndarray, "H W 1"]]:
+        """Their colour, and how far they cover what is below."""
         who, marks, rng = self.who, self.marks, self.rng
         inner, outer = marks.eye_apart - 29, marks.eye_apart + 32
         count = int(95 * who.brow_thick)
@@ -382,11 +403,12 @@ class _Painter:
         cover = 1 - (1 - 0.85 * masks[0]) * (1 - 0.85 * masks[1])
         cover = np.maximum(cover, 0.75 * cv2.GaussianBlur(cover, (0, 0), 2.2))
         color = np.asarray(who.hair, np.float32) * 0.9 + 0.02
-        return image + (color - image) * (0.88 * cover)[..., None]
+        return color, (0.88 * cover)[..., None]
 
     # Hair, neck, wall
 
-    def _hair(self, image: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
+    def _hair(self) -> tuple[Float32[np.ndarray, "H W 3"], np.ndarray, np.ndarray]:
+        """Its colour, how far it covers what is below, and the light that its shadow leaves."""
         who, marks = self.who, self.marks
         part = marks.middle + 34 * who.parting
         away = np.abs(self.x - part)
@@ -420,8 +442,7 @@ class _Painter:
         color = np.asarray(who.hair, np.float32) * np.clip(light, 0.25, 2.4)[..., None] + 0.015
         # Its shadow on the forehead.
         shadow = cv2.GaussianBlur(cover, (0, 0), 5 * OVERSAMPLING)
-        image = image * (1 - 0.35 * shadow * (1 - cover))[..., None]
-        return image + (color - image) * cover[..., None]
+        return color, cover[..., None], (1 - 0.35 * shadow * (1 - cover))[..., None]
 
     def _behind(self) -> Float32[np.ndarray, "H W 3"]:
         who, marks = self.who, self.marks
