@@ -46,12 +46,48 @@ def test_rendered_videos_are_watched_scored_and_kept(short, tmp_path, monkeypatc
     assert group["micro"]["true"] == 1 and group["minutes"] == pytest.approx(1 / 30, abs=1e-3)
     assert group["micro"]["f1"] == group["micro"]["found"] == 1
     assert list(group["micro_recall"].values()) == [[1, 1], [1, 1]]
+    assert (tmp_path / "answered.png").stat().st_size > 5_000
     printed = capsys.readouterr().out
     assert "| usual | 0.0 | 1.000 | 1.00 to 1.00 | 1 of 1 | 0.00 | 1.000 |" in printed
     monkeypatch.setattr(spotting, "record", None)  # nothing is watched again
     assert groups_of(script)["usual"] == group
     with pytest.raises(InputError, match="made with other settings"):
         dataclasses.replace(script, preset="balanced").run()
+
+
+def test_of_what_was_spotted_the_surest_answers_are_counted_first():
+    def event(onset, negative, doubts=()):
+        onset, rest = float(onset), (1 - negative) / 2
+        return {
+            **{"kind": "micro", "onset": onset, "apex": onset + 0.1, "offset": onset + 0.3},
+            **{"negative": negative, "positive": rest, "surprise": rest, "doubts": list(doubts)},
+            "sure": negative >= 0.75 and not doubts,
+        }
+
+    def true(onset, label):
+        times = [float(onset), onset + 0.1, onset + 0.3]
+        return {"kind": "micro", "times": times, "label": label}
+
+    video = {
+        "spotted": [
+            event(1, 0.8),  # right
+            event(2, 0.9),  # of another class
+            event(3, 0.99, ["a blink"]),  # no expression
+            event(4, 0.6),  # right
+            event(5, 0.7),  # of none of the classes
+        ],
+        "truth": [true(1, 0), true(2, 1), true(4, 0), true(5, None), true(6, 2)],
+    }
+    found = spotting.answered([video])
+    assert found["spotted"] == 4
+    assert found["sure"] == {"coverage": 0.5, "right": 0.5}
+    assert found["curve"] == [
+        {"coverage": 0.25, "right": 0.0},
+        {"coverage": 0.5, "right": 0.5},
+        {"coverage": 0.75, "right": pytest.approx(2 / 3, abs=1e-4)},
+        {"coverage": 1.0, "right": 0.5},
+    ]
+    assert spotting.answered([video | {"spotted": []}]) is None
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from mjfn_jax.recognise import Watch, labeller, tables
 from mjfn_jax.recognise.labels import identity as model_identity
 from mjfn_jax.recognise.recording import record
 from mjfn_jax.recognise.watch import identity as spotted_by
+from mjfn_jax.report.figures import coverage_figure
 from mjfn_jax.runs.hardware import hardware
 from mjfn_jax.runs.results import versions
 from mjfn_jax.scores import spotting as scores
@@ -140,8 +141,11 @@ class Spotting:
                 "hardware": hardware(),
                 "videos": len(todo),
                 "groups": _scored(watched),
+                "answered": answered(watched),
             }
             kept.write(out / "spotting.json", tables.text(result))
+            if result["answered"]:
+                coverage_figure(result["answered"], out / "answered.png")
             print(table(result["groups"]))
             print(f"written to {out}")
 
@@ -361,6 +365,40 @@ def _recognition(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ),
         "recognition_f1": round(f1, 4),
         "strs": round(f1 * spotted.f1, 4),
+    }
+
+
+def answered(watched: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """How often an answer is right, by how many are given: of the micro-expressions spotted, those
+    that are true and called what they are, the surest first and those with doubts last.
+
+    What is true and has none of the three classes is left out. None where nothing was spotted.
+    """
+    found = []
+    for video in watched:
+        spotted, true = _intervals(video, "micro")
+        labels = {a: true[b].label for a, b in scores.match(spotted, true)}
+        events = [event for event in video["spotted"] if event["kind"] == "micro"]
+        for n, event in enumerate(events):
+            if n in labels and labels[n] is None:
+                continue
+            likeliest = max(event[name] for name in tables.CLASSES)
+            right = n in labels and _label(event) == labels[n]
+            found.append((likeliest - bool(event["doubts"]), event["sure"], right))
+    if not found:
+        return None
+    certainty, sure, right = (np.array(each) for each in zip(*found, strict=True))
+    order = np.argsort(-certainty, kind="stable")
+
+    def of(chosen: np.ndarray) -> dict[str, float]:
+        share, correct = len(chosen) / len(found), float(right[chosen].mean())
+        return {"coverage": round(share, 4), "right": round(correct, 4)}
+
+    counts = sorted({max(1, round(part * len(found))) for part in np.arange(0.1, 1.01, 0.1)})
+    return {
+        "spotted": len(found),
+        "sure": of(np.flatnonzero(sure)) if sure.any() else None,
+        "curve": [of(order[:count]) for count in counts],
     }
 
 

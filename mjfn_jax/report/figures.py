@@ -248,6 +248,29 @@ def amplitude_figure(result: dict[str, Any], path: str | os.PathLike[str]) -> No
     _save(figure, path)
 
 
+def coverage_figure(answered: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write how many of the answers are right, by how many are given.
+
+    Args:
+      answered: `curve`, a list with `coverage` and `right`, both 0 to 1; `sure`, one such pair,
+        or None.
+      path: the image file; its suffix chooses the format.
+    """
+    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+    panel = figure.subplots()
+    places = [(100 * each["coverage"], 100 * each["right"]) for each in answered["curve"]]
+    panel.plot(*zip(*places, strict=True), "o-", color=_BLUE, ms=4, label="the surest first")
+    if sure := answered["sure"]:
+        panel.plot(100 * sure["coverage"], 100 * sure["right"], "s", color=_APART[1], label="sure")
+    panel.set_xlim(0, 102)
+    panel.set_ylim(0, 102)
+    panel.set_xlabel("answered, % of the events spotted")
+    panel.set_ylabel("an expression, its class right, %")
+    panel.legend(frameon=False, fontsize=9, loc="lower left")
+    panel.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
 def _draw_pairs(panel, pairs, shift, color, label):
     known = [(number, *pair) for number, pair in enumerate(pairs) if pair is not None]
     for number, _, interval in known:
