@@ -4,6 +4,7 @@ Everything is computed on a grid of two samples a pixel, so that motion of a fra
 pixel can be sampled from it without jagged edges.
 """
 
+import dataclasses
 import functools
 
 import cv2
@@ -16,6 +17,7 @@ OVERSAMPLING = 2
 """Samples of a portrait per pixel of a 280×340 face crop, each way."""
 
 _Plane = Float32[np.ndarray, "H W"]
+_Rows = Float32[np.ndarray, "h W"]
 
 
 def paint(
@@ -37,16 +39,16 @@ def paint(
     Returns:
       RGB, 0 to 1, with `OVERSAMPLING` samples a pixel.
     """
-    return _painter(who, window).portrait(eyelids, gaze)
+    return _face(who, window).portrait(eyelids, gaze)
 
 
 @functools.lru_cache(maxsize=4)
-def _painter(who: Identity, window: tuple[int, int, int, int]) -> "_Painter":
+def _face(who: Identity, window: tuple[int, int, int, int]) -> "_Face":
     left, top, right, bottom = window
     n = OVERSAMPLING
     xs = (np.arange((right - left) * n, dtype=np.float32) + 0.5) / n - 0.5 + left
     ys = (np.arange((bottom - top) * n, dtype=np.float32) + 0.5) / n - 0.5 + top
-    return _Painter(who, *np.meshgrid(xs, ys))
+    return _Painter(who, *np.meshgrid(xs, ys)).face()
 
 
 def _smooth(edge: _Plane, width: int | float) -> _Plane:
@@ -64,8 +66,125 @@ def _turned(plane: _Plane, gaze: tuple[float, float]) -> _Plane:
     return cv2.warpAffine(plane, shift, plane.shape[::-1], borderMode=cv2.BORDER_REFLECT)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Face:
+    """A face that is painted but for the eyes, which are drawn as they look."""
+
+    who: Identity
+    without_eyes: Float32[np.ndarray, "H W 3"]
+    rows: slice
+    """What eyes, lids and their shadow change. Of these rows:"""
+    y: _Rows
+    from_middle: _Rows
+    below: Float32[np.ndarray, "h W 3"]
+    """What is below brows and hair."""
+    white: _Rows
+    """Of the eyeball."""
+    over: "_Over"
+    flecks: _Plane
+    """Of the irises, in all rows."""
+
+    def portrait(self, eyelids: float, gaze: tuple[float, float]) -> Float32[np.ndarray, "H W 3"]:
+        image = self.without_eyes.copy()
+        image[self.rows] = self.over.cover(self._eyes(eyelids, gaze), self.who)
+        return image
+
+    def _eyes(self, eyelids: float, gaze: tuple[float, float]) -> Float32[np.ndarray, "h W 3"]:
+        who, marks, image = self.who, self.who.marks, self.below
+        from_middle, side = self.from_middle, np.abs(self.from_middle)
+        # The eyeball's light, then lids and lashes over it; both eyes in mirrored coordinates.
+        across = (side - marks.eye_apart) / who.eye_half  # -1 inner corner, 1 outer
+        tilt = -who.tilt * across
+        y = self.y - marks.eye - tilt
+        t = np.clip(np.abs(across), 0, 1)
+        arch = (1 - np.clip(np.abs(across + 0.12), 0, 1.2) ** 2.3).clip(0) ** 0.75
+        sag = (1 - np.clip(np.abs(across - 0.1), 0, 1.2) ** 2.4).clip(0) ** 0.85
+        low = 0.62 * who.eye_open * sag
+        high = low - (low + 1.05 * who.eye_open * arch) * eyelids
+        gap = _smooth(y - high, 0.7) * _smooth(low - y, 0.7) * _smooth(1 - np.abs(across), 0.04)
+
+        # Mirrored, the two irises that turn to one side move apart in `side`.
+        right, down = gaze
+        iris_x = side - marks.eye_apart
+        if right:
+            iris_x = iris_x - np.sign(from_middle) * np.float32(right)
+        iris_y = self.y - marks.eye + 1.0
+        if down:
+            iris_y = iris_y - np.float32(down)
+        radius = np.hypot(iris_x, iris_y)
+        white = 0.80 - 0.22 * t**2 - 0.30 * np.exp(-np.maximum(y - high, 0) / 2.4)
+        white = white + self.white
+        eye = white[..., None] * np.asarray((1.0, 0.95, 0.92), np.float32)
+        caruncle = np.exp(-(((across + 0.93) / 0.10) ** 2))
+        eye += (np.asarray((0.62, 0.38, 0.34), np.float32) - eye) * caruncle[..., None]
+        size = 10.2
+        angle = np.arctan2(iris_y, iris_x)
+        flecks = _turned(self.flecks, gaze)[self.rows]
+        spokes = 1 + 0.25 * np.sin(angle * 17 + 2 * np.sin(angle * 5)) + flecks
+        iris = (
+            np.asarray(who.iris, np.float32)
+            * (spokes * (0.75 + 0.6 * (radius / size) ** 2))[..., None]
+        )
+        iris *= (1 - 0.6 * np.exp(-(((radius - size) / 1.3) ** 2)))[..., None]
+        iris *= (1 - 0.95 * _smooth(4.2 - radius, 0.8))[..., None]
+        iris *= (1 - 0.5 * np.exp(-np.maximum(y - high, 0) / 3.0))[..., None]
+        eye += (iris - eye) * _smooth(size - radius, 0.8)[..., None]
+        glint = np.hypot(
+            from_middle - np.sign(from_middle) * marks.eye_apart - 6 * who.light[0],
+            self.y - marks.eye + 4.0,
+        )
+        eye += 0.85 * _smooth(1.9 - glint, 0.9)[..., None]
+        image = image + (eye - image) * gap[..., None]
+
+        # Lashes thicken the upper edge outwards; the crease and lower edge are faint.
+        near = _smooth(1.06 - np.abs(across), 0.05)
+        thick = 1.1 + 0.8 * np.clip(across + 0.3, 0, 1.2)
+        dark = 0.80 * np.exp(-(((y - high + 0.3) / thick) ** 2)) * near
+        dark = np.maximum(dark, 0.30 * np.exp(-(((y - low - 0.5) / 0.9) ** 2)) * near)
+        crease = high - 4.8 - 2.2 * who.crease - 1.5 * (1 - eyelids)
+        line = (
+            0.34
+            * who.crease
+            * np.exp(-(((y - crease) / 1.1) ** 2))
+            * _smooth(1.1 - np.abs(across), 0.12)
+        )
+        shadow = (
+            0.14 * np.exp(-(((y - crease + 2) / 4.5) ** 2)) * _smooth(1.15 - np.abs(across), 0.2)
+        )
+        hidden = 1 - (1 - dark) * (1 - line * (1 - gap)) * (1 - shadow * (1 - gap))
+        return image * (1 - hidden)[..., None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Over:
+    """Brows and hair: their colours, and how far they cover what is below."""
+
+    brows: Float32[np.ndarray, " 3"]
+    by_brows: Float32[np.ndarray, "h W 1"]
+    hair: Float32[np.ndarray, "h W 3"]
+    by_hair: Float32[np.ndarray, "h W 1"]
+    shade: Float32[np.ndarray, "h W 1"]
+    """The light that the hair's shadow leaves."""
+
+    def part(self, rows: slice) -> "_Over":
+        by_brows, *of_hair = (
+            plane[rows].copy() for plane in (self.by_brows, self.hair, self.by_hair, self.shade)
+        )
+        return _Over(self.brows, by_brows, *of_hair)
+
+    def cover(
+        self, image: Float32[np.ndarray, "h W 3"], who: Identity
+    ) -> Float32[np.ndarray, "h W 3"]:
+        """An image with them, as bright as the face is."""
+        image = image + (self.brows - image) * self.by_brows
+        image = image * self.shade
+        image = image + (self.hair - image) * self.by_hair
+        image = (image - 0.42) * who.contrast + 0.42
+        return np.clip(image * who.brightness, 0, 1).astype(np.float32)
+
+
 class _Painter:
-    """A face, painted but for the eyes, which are drawn as they look."""
+    """The planes that the parts of a face share while it is painted."""
 
     def __init__(self, who: Identity, x: _Plane, y: _Plane):
         self.who, self.marks, self.x, self.y = who, who.marks, x, y
@@ -73,32 +192,20 @@ class _Painter:
         self.side = np.abs(self.from_middle)
         self.rng = np.random.default_rng(who.seed)
         self.half = self._half_width(y)
+
+    def face(self) -> _Face:
         behind = self._behind()
-        self.below = behind + (self._skin() - behind) * self._head_mask()[..., None]
-        self.white, self.flecks = self._noise((3, 0.02)), self._noise((1.5, 0.12))
-        self.brows, self.hair = self._brows(), self._hair()
-        # What eyes, lids and their shadow change.
-        near = np.flatnonzero(np.abs(y[:, 0] - who.marks.eye) < 60)
-        self.rows = slice(near[0], near[-1] + 1) if len(near) else slice(0)
-        self.without_eyes = self._covered(self.below, slice(None))
-
-    def portrait(self, eyelids: float, gaze: tuple[float, float]) -> Float32[np.ndarray, "H W 3"]:
-        image = self.without_eyes.copy()
-        image[self.rows] = self._covered(self._eyes(eyelids, gaze), self.rows)
-        return image
-
-    def _covered(
-        self, image: Float32[np.ndarray, "h W 3"], rows: slice
-    ) -> Float32[np.ndarray, "h W 3"]:
-        """Some rows with brows and hair over them, as bright as the face is."""
-        who = self.who
-        color, cover = self.brows
-        image = image + (color - image) * cover[rows]
-        color, cover, shade = self.hair
-        image = image * shade[rows]
-        image = image + (color[rows] - image) * cover[rows]
-        image = (image - 0.42) * who.contrast + 0.42
-        return np.clip(image * who.brightness, 0, 1).astype(np.float32)
+        below = behind + (self._skin() - behind) * self._head_mask()[..., None]
+        white, flecks = self._noise((3, 0.02)), self._noise((1.5, 0.12))
+        over = _Over(*self._brows(), *self._hair())
+        near = np.flatnonzero(np.abs(self.y[:, 0] - self.marks.eye) < 60)
+        rows = slice(near[0], near[-1] + 1) if len(near) else slice(0)
+        planes = (self.y, self.from_middle, below, white)
+        return _Face(
+            *(self.who, over.cover(below, self.who), rows),
+            *(plane[rows].copy() for plane in planes),
+            *(over.part(rows), flecks),
+        )
 
     # Outlines
 
@@ -299,73 +406,7 @@ class _Painter:
         columns = np.clip(np.arange(width, dtype=np.float32)[None] - bend * 2, 0, width - 1)
         return cv2.remap(row, columns, np.zeros_like(columns), cv2.INTER_LINEAR)
 
-    # Eyes and brows
-
-    def _eyes(self, eyelids: float, gaze: tuple[float, float]) -> Float32[np.ndarray, "h W 3"]:
-        """The rows that have them."""
-        who, marks, rows = self.who, self.marks, self.rows
-        image, side, from_middle = self.below[rows], self.side[rows], self.from_middle[rows]
-        # The eyeball's light, then lids and lashes over it; both eyes in mirrored coordinates.
-        across = (side - marks.eye_apart) / who.eye_half  # -1 inner corner, 1 outer
-        tilt = -who.tilt * across
-        y = self.y[rows] - marks.eye - tilt
-        t = np.clip(np.abs(across), 0, 1)
-        arch = (1 - np.clip(np.abs(across + 0.12), 0, 1.2) ** 2.3).clip(0) ** 0.75
-        sag = (1 - np.clip(np.abs(across - 0.1), 0, 1.2) ** 2.4).clip(0) ** 0.85
-        low = 0.62 * who.eye_open * sag
-        high = low - (low + 1.05 * who.eye_open * arch) * eyelids
-        gap = _smooth(y - high, 0.7) * _smooth(low - y, 0.7) * _smooth(1 - np.abs(across), 0.04)
-
-        # Mirrored, the two irises that turn to one side move apart in `side`.
-        right, down = gaze
-        iris_x = side - marks.eye_apart
-        if right:
-            iris_x = iris_x - np.sign(from_middle) * np.float32(right)
-        iris_y = self.y[rows] - marks.eye + 1.0
-        if down:
-            iris_y = iris_y - np.float32(down)
-        radius = np.hypot(iris_x, iris_y)
-        white = 0.80 - 0.22 * t**2 - 0.30 * np.exp(-np.maximum(y - high, 0) / 2.4)
-        white = white + self.white[rows]
-        eye = white[..., None] * np.asarray((1.0, 0.95, 0.92), np.float32)
-        caruncle = np.exp(-(((across + 0.93) / 0.10) ** 2))
-        eye += (np.asarray((0.62, 0.38, 0.34), np.float32) - eye) * caruncle[..., None]
-        size = 10.2
-        angle = np.arctan2(iris_y, iris_x)
-        flecks = _turned(self.flecks, gaze)[rows]
-        spokes = 1 + 0.25 * np.sin(angle * 17 + 2 * np.sin(angle * 5)) + flecks
-        iris = (
-            np.asarray(who.iris, np.float32)
-            * (spokes * (0.75 + 0.6 * (radius / size) ** 2))[..., None]
-        )
-        iris *= (1 - 0.6 * np.exp(-(((radius - size) / 1.3) ** 2)))[..., None]
-        iris *= (1 - 0.95 * _smooth(4.2 - radius, 0.8))[..., None]
-        iris *= (1 - 0.5 * np.exp(-np.maximum(y - high, 0) / 3.0))[..., None]
-        eye += (iris - eye) * _smooth(size - radius, 0.8)[..., None]
-        glint = np.hypot(
-            from_middle - np.sign(from_middle) * marks.eye_apart - 6 * who.light[0],
-            self.y[rows] - marks.eye + 4.0,
-        )
-        eye += 0.85 * _smooth(1.9 - glint, 0.9)[..., None]
-        image = image + (eye - image) * gap[..., None]
-
-        # Lashes thicken the upper edge outwards; the crease and lower edge are faint.
-        near = _smooth(1.06 - np.abs(across), 0.05)
-        thick = 1.1 + 0.8 * np.clip(across + 0.3, 0, 1.2)
-        dark = 0.80 * np.exp(-(((y - high + 0.3) / thick) ** 2)) * near
-        dark = np.maximum(dark, 0.30 * np.exp(-(((y - low - 0.5) / 0.9) ** 2)) * near)
-        crease = high - 4.8 - 2.2 * who.crease - 1.5 * (1 - eyelids)
-        line = (
-            0.34
-            * who.crease
-            * np.exp(-(((y - crease) / 1.1) ** 2))
-            * _smooth(1.1 - np.abs(across), 0.12)
-        )
-        shadow = (
-            0.14 * np.exp(-(((y - crease + 2) / 4.5) ** 2)) * _smooth(1.15 - np.abs(across), 0.2)
-        )
-        hidden = 1 - (1 - dark) * (1 - line * (1 - gap)) * (1 - shadow * (1 - gap))
-        return image * (1 - hidden)[..., None]
+    # Brows
 
     def _strokes(
         self, starts: np.ndarray, vectors: np.ndarray, bends: np.ndarray, thickness: int = 1
