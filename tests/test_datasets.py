@@ -49,3 +49,9 @@ def test_frames_of_the_stand_ins_are_made_where_flow_images_stand_already(tmp_pa
         ("render", "mini"),
         ("build", "3db", "mini", True),
     ]
+
+
+def test_the_stand_ins_that_are_rendered_here_take_no_source(tmp_path, made):
+    with pytest.raises(InputError, match=r"--source=.*renders its own.*--dataset=3db"):
+        datasets.load("synthetic", tmp_path, tmp_path)
+    assert not made

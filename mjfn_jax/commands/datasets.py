@@ -6,6 +6,7 @@ from typing import Literal
 
 from flow.build import build
 from flow.catalogue import DATASETS
+from flow.errors import InputError
 from flow.progress import bar
 from flow.shards import Frames, folder
 from flow.synthetic import render
@@ -34,11 +35,16 @@ def load(
       follow_links: whether links may lead out of the source, see `flow.databases.read`.
 
     Raises:
-      InputError: flow images are missing and there is no source to build them from, or the
-        frames of a real database are missing.
+      InputError: flow images are missing and there is no source to build them from, the frames of
+        a real database are missing, or `synthetic` is given a source.
     """
     frames = data.data_set(takes) is Frames
     if dataset == "synthetic":
+        if source is not None:
+            raise InputError(
+                f"--source={source}: --dataset=synthetic renders its own stand-ins; leave one out, "
+                "or name what is there, as in --dataset=3db"
+            )
         source = stand_ins(data_dir)
         data_dir = source.parent
         dataset = "3db"
