@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.svm import SVC
 
 from flow.errors import InputError
 from flow.spotting import __main__ as command
 from flow.spotting import judge, learn
-from flow.spotting.candidates import SIGNS, Candidate, Settings
+from flow.spotting.candidates import PATTERN, SIGNS, Candidate, Settings
 from flow.spotting.events import _Open, likeliest, until_certain
 from flow.spotting.learn import Example, Film
 from flow.spotting.moments import Moment
@@ -33,20 +34,29 @@ def event(onset, apex, offset, kind="micro"):
     return Event(kind, *frames, (onset, apex, offset), "12", 1, "", 0.5, False)
 
 
-def test_what_was_learnt_has_a_weight_for_every_sign():
+def test_what_was_learnt_speaks_of_every_sign():
     record = json.loads(judge.LEARNT.read_bytes())
     for kind, learnt in judge.JUDGES.items():
-        for name in ("means", "spreads", "weights"):
+        for name in ("means", "spreads"):
             assert tuple(record["judges"][kind][name]) == SIGNS
+        assert learnt.examples.shape == (len(learnt.weights), len(SIGNS))
         assert 0 < learnt.threshold < 1
     np.testing.assert_allclose(np.linalg.norm(judge.DRAWN, axis=1), 1, atol=0.01)
     assert judge.DRAWN.shape == (learn.CLIPS, 2 * len(REGIONS))
     assert not np.median(judge.DRAWN.reshape(-1, len(REGIONS), 2), axis=1).round(2).any()
 
 
-def test_a_probability_is_that_of_logistic_regression():
-    made = judge.Judge(np.array([1.0, 0.0]), np.array([2.0, 1.0]), np.array([3.0, -1.0]), 0.5, 0.5)
-    assert made.probability(np.array([2.0, 1.0])) == pytest.approx(1 / (1 + np.exp(-1.0)))
+def test_a_judge_says_what_scikit_learn_says():
+    draw = np.random.default_rng(0)
+    signs = draw.normal(2, 3, (80, len(SIGNS)))
+    right = signs[:, 0] + draw.normal(0, 1, 80) > 2
+    made = learn._fit(signs, right)
+    spreads = signs.std(0) + 1e-9
+    spreads[PATTERN] /= learn.LOOKS
+    peer = SVC(C=learn.COST, gamma=learn.GAMMA).fit((signs - signs.mean(0)) / spreads, right)
+    wanted = peer.decision_function((signs - signs.mean(0)) / spreads)
+    np.testing.assert_allclose([made.evidence(each) for each in signs], wanted, atol=1e-9)
+    assert made.probability(signs[0]) == pytest.approx(1 / (1 + np.exp(-wanted[0])))
 
 
 spans = st.tuples(st.floats(0, 3), st.floats(0.1, 0.5), st.floats(0, 1))
@@ -95,7 +105,8 @@ def test_events_one_by_one_are_those_of_all_candidates_together(made, step):
 
 def test_an_event_that_cannot_wait_is_decided():
     waiting = _Open(MICRO, until_certain(MICRO, Settings()))
-    waiting._judge = judge.Judge(*np.array([[0.0], [1.0], [0.0]]), 5.0, 0.5)
+    one = np.ones(1)
+    waiting._judge = judge.Judge(one, one, np.zeros((1, 1)), 0 * one, 5.0, 1.0, 0.5)
     waiting.take(candidate(1.0, 1.2, 1.4, signs=np.zeros(1)))
     assert waiting.settled(1.3, 2.0) == []
     (told,) = waiting.settled(1.3, 1.0 + until_certain(MICRO, Settings()))
@@ -133,13 +144,37 @@ def examples(draw):
     return out
 
 
+def of(record):
+    """A learnt judge."""
+    means, spreads = (np.array(list(record[name].values())) for name in ("means", "spreads"))
+    arrays = (np.array(record[name]) for name in ("examples", "weights"))
+    return judge.Judge(
+        means, spreads, *arrays, *(record[n] for n in ("bias", "gamma", "threshold"))
+    )
+
+
 def test_a_judge_learns_which_sign_tells():
     found = examples(np.random.default_rng(0))
     record = learn.judge(found, FILMS, {film: 3 for film in FILMS})
-    weights = record["weights"]
-    assert weights[SIGNS[0]] > 3 * max(abs(weights[name]) for name in SIGNS[1:])
+    learnt = of(record)
+    step = {name: np.eye(len(SIGNS))[n] for n, name in enumerate(SIGNS)}
+    middle = learnt.means
+    moved = {
+        name: abs(learnt.evidence(middle + step[name]) - learnt.evidence(middle)) for name in SIGNS
+    }
+    assert moved.pop(SIGNS[0]) > 2 * max(moved.values())
     assert record["unseen"]["usual"]["f1"] > 0.9 < record["unseen"]["moving"]["f1"]
     assert record["unseen"]["usual"]["false_a_minute"] <= learn.FALSE
+
+
+def test_what_is_said_to_be_probable_is_as_often_right():
+    found = examples(np.random.default_rng(0))
+    other = examples(np.random.default_rng(1))
+    learnt = of(learn.judge(found, FILMS, {film: 3 for film in FILMS}))
+    said = np.array([learnt.probability(each.candidate.signs) for each in other])
+    right = np.array([each.true is not None for each in other])
+    assert said.mean() == pytest.approx(right.mean(), abs=0.05)
+    assert ((said - right) ** 2).mean() < 0.08  # .23 of one who says .375 of all
 
 
 def test_too_few_to_learn_from_are_said():
@@ -172,5 +207,7 @@ def test_the_command_writes_what_is_read(tmp_path, monkeypatch, capsys):
     assert "micro, on films that were not learnt from: {'usual'" in capsys.readouterr().err
     monkeypatch.setattr(judge, "LEARNT", out)
     judges, drawn = judge._read()
-    assert judges["macro"].weights[0] > 0.5
+    signs = judges["macro"].means.copy()
+    signs[0] += 3
+    assert judges["macro"].probability(signs) > 0.9
     np.testing.assert_array_equal(drawn, judge.DRAWN)

@@ -32,7 +32,7 @@ class Learn:
                 watched.append(job.result())
                 on_progress(len(watched), len(learn.FILMS))
         found = learn.record(drawn, learn.FILMS, watched)
-        self.out.write_text(json.dumps(found, indent=1))
+        self.out.write_text(json.dumps(found))
         for kind, about in found["judges"].items():
             print(f"{kind}, on films that were not learnt from: {about['unseen']}", file=sys.stderr)
         return 0

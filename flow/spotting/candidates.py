@@ -30,8 +30,20 @@ SIGNS = (
     "lids",  # log of how far the lower lids stand out from what is usual
     "common",  # share of the motion that is the same everywhere
     "drawn",  # how much the rest is like the drawn motion that is most like it, -1 to 1
+    "above",  # log of how far the regions that move stand out from what is usual
+    "length",  # log seconds from onset to offset
+    "rise",  # log of the time from onset to apex, by that from apex to offset
+    "change",  # log of the motion's share that is not one pattern which grows and fades
+    "shifts",  # log px that the head moves in the image, of what the alignment leaves
+    "nods",  # log radians that it turns in depth
+    "blink",  # how near a blink is, 1 at the apex
+    # The pattern: how each region moves, of what is not the same everywhere, a unit vector.
+    *(f"{axis} of {region}" for region in REGIONS for axis in "xy"),
 )
 """What is known of a candidate, each a number."""
+
+PATTERN = slice(len(SIGNS) - 2 * len(REGIONS), None)
+"""Of :data:`SIGNS`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +242,11 @@ class Candidates:
             if min(here - before, here - after) > self._settings.blink:
                 self._blinks.append(time)
 
+    def _blink_near(self, time: float) -> float:
+        """1 where a blink is at a time, 0 where none is near."""
+        away = min((abs(time - blink) for blink in self._blinks), default=math.inf)
+        return math.exp(-((away / self._settings.blink_reach) ** 2))
+
     def _blinks_at(self, start: float, stop: float) -> bool:
         reach = self._settings.blink_reach
         return any(start - reach <= blink <= stop + reach for blink in self._blinks)
@@ -312,6 +329,9 @@ class Candidates:
         stays = np.linalg.norm(later - earlier, axis=1)[peak.regions].mean() / height
         common = np.median(moved, axis=0)
         own = (moved - common[None]).ravel()
+        own /= np.linalg.norm(own) + 1e-9
+        between = slice(onset, offset + 1)
+        head = np.ptp(np.array(self._head[between]), axis=0)
         signs = [
             math.log(sizes.max()),
             math.log(np.sort(sizes)[-4:].mean() / sizes.max()),
@@ -321,7 +341,15 @@ class Candidates:
             math.log1p(turns),
             math.log(peak.above[LIDS].mean() + 0.05),
             math.sqrt(len(REGIONS)) * float(np.linalg.norm(common) / np.linalg.norm(moved)),
-            float((self._drawn @ own).max() / (np.linalg.norm(own) + 1e-9)),
+            float((self._drawn @ own).max()),
+            math.log(peak.above[peak.regions].mean() + 0.05),
+            math.log(times[2] - times[0]),
+            math.log((times[1] - times[0]) / (times[2] - times[1])),
+            math.log(1.001 - _one_pattern(np.array(self._motion[between]))),
+            math.log(np.linalg.norm(head[:2]) + 0.05),
+            math.log(np.linalg.norm(head[4:]) + 0.005),
+            self._blink_near(times[1]),
+            *own,
         ]
         return Candidate(
             scale.kind,
@@ -454,6 +482,15 @@ def _foot(heights: Float64[np.ndarray, " N"], foot: float, rest: int) -> tuple[i
         return None
     above = np.flatnonzero(heights[: lowest + 1] <= low + foot * (top - low))
     return int(above[0]), float(top - low)
+
+
+def _one_pattern(motion: Float64[np.ndarray, "N R 2"]) -> float:
+    """Share of a motion, from its onset to its offset, that is one pattern which grows and
+    fades."""
+    share = np.linspace(0, 1, len(motion))[:, None, None]
+    away = motion - (1 - share) * motion[0] - share * motion[-1]
+    squares = np.linalg.svd(away.reshape(len(motion), -1), compute_uv=False) ** 2
+    return float(squares[0] / squares.sum())
 
 
 def _turns(heights: Float64[np.ndarray, " N"], least: float) -> int:

@@ -4,6 +4,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -14,20 +15,31 @@ LEARNT = pathlib.Path(__file__).with_name("learnt.json")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judge:
-    """Logistic regression on the signs of a candidate, see `flow.spotting.candidates.SIGNS`."""
+    """A support vector machine with a Gaussian kernel on the signs of a candidate, see
+    `flow.spotting.candidates.SIGNS`; what it says is brought to a probability by a logistic curve
+    (Platt, "Probabilistic outputs for support vector machines", 1999)."""
 
     means: Float64[np.ndarray, " S"]
     spreads: Float64[np.ndarray, " S"]
-    weights: Float64[np.ndarray, " S"]
-    """Of a sign's distance from its mean, in spreads."""
+    examples: Float64[np.ndarray, "V S"]
+    """The support vectors: by how many spreads their signs are above the means."""
+    weights: Float64[np.ndarray, " V"]
+    """Of each; positive where it is an expression."""
     bias: float
+    gamma: float
+    """Two whose squared distance is 1 / gamma are alike by 1 / e."""
     threshold: float
     """Least probability of an expression."""
 
+    def evidence(self, signs: Float64[np.ndarray, " S"]) -> float:
+        """The logarithm of the odds that these are the signs of an expression."""
+        away = (signs - self.means) / self.spreads
+        alike = np.exp(-self.gamma * ((self.examples - away[None]) ** 2).sum(1))
+        return float(self.weights @ alike + self.bias)
+
     def probability(self, signs: Float64[np.ndarray, " S"]) -> float:
         """That these are the signs of an expression."""
-        logit = self.weights @ ((signs - self.means) / self.spreads) + self.bias
-        return float(1 / (1 + np.exp(-logit)))
+        return 1 / (1 + math.exp(-self.evidence(signs)))
 
 
 def digest() -> str:
@@ -39,9 +51,9 @@ def _read() -> tuple[dict[str, Judge], Float64[np.ndarray, "K D"]]:
     record = json.loads(LEARNT.read_bytes())
     judges = {
         kind: Judge(
-            *(np.array(list(judge[name].values())) for name in ("means", "spreads", "weights")),
-            judge["bias"],
-            judge["threshold"],
+            *(np.array(list(judge[name].values())) for name in ("means", "spreads")),
+            *(np.array(judge[name]) for name in ("examples", "weights")),
+            *(judge[name] for name in ("bias", "gamma", "threshold")),
         )
         for kind, judge in record["judges"].items()
     }

@@ -61,14 +61,14 @@ class Group:
 
 
 GROUPS = {
-    "usual": Group(100, 1.0),
-    "head moves three times as much": Group(200, 0.5, disturbances=_HEAD),
-    "no expression": Group(300, 1.0, expressions=_NONE),
-    "as MP4": Group(100, 0.5, compressed=True),
-    "25 frames/s": Group(400, 0.25, 25, 15.0),
-    "60 frames/s": Group(400, 0.25, 60, 15.0),
-    "100 frames/s": Group(400, 0.25, 100, 15.0),
-    "200 frames/s": Group(400, 0.25, 200, 15.0),
+    "usual": Group(700, 1.0),
+    "head moves three times as much": Group(720, 0.5, disturbances=_HEAD),
+    "no expression": Group(740, 1.0, expressions=_NONE),
+    "as MP4": Group(700, 0.5, compressed=True),
+    "25 frames/s": Group(760, 0.25, 25, 15.0),
+    "60 frames/s": Group(760, 0.25, 60, 15.0),
+    "100 frames/s": Group(760, 0.25, 100, 15.0),
+    "200 frames/s": Group(760, 0.25, 200, 15.0),
 }
 """The rendered videos by what is told apart."""
 
@@ -157,7 +157,7 @@ class Spotting:
         if len({path.stem for path in self.photos}) < len(self.photos):
             raise InputError("--photos: two of one name: rename one")
         photos = {
-            f"photograph {path.stem}": Group(500, 0.5, disturbances=_PHOTO, photo=path)
+            f"photograph {path.stem}": Group(780, 0.5, disturbances=_PHOTO, photo=path)
             for path in self.photos
         }
         for name, group in (GROUPS | photos).items():
