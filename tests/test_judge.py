@@ -55,8 +55,20 @@ def test_a_judge_says_what_scikit_learn_says():
     spreads[PATTERN] /= learn.LOOKS
     peer = SVC(C=learn.COST, gamma=learn.GAMMA).fit((signs - signs.mean(0)) / spreads, right)
     wanted = peer.decision_function((signs - signs.mean(0)) / spreads)
-    np.testing.assert_allclose([made.evidence(each) for each in signs], wanted, atol=1e-9)
-    assert made.probability(signs[0]) == pytest.approx(1 / (1 + np.exp(-wanted[0])))
+    said = np.array([made.evidence(each) for each in signs])
+    within = said > -judge.NEVER
+    assert within[right].all() and not within.all()
+    np.testing.assert_allclose(said[within], wanted[within], atol=1e-9)
+    assert made.probability(signs[right][0]) == pytest.approx(1 / (1 + np.exp(-wanted[right][0])))
+
+
+def test_what_is_like_no_expression_is_none():
+    signs = np.random.default_rng(0).normal(size=(80, len(SIGNS)))
+    learnt = learn._fit(signs, signs[:, 0] > 0)
+    for name in SIGNS:
+        for far, ways in ((-20.0, learn.MORE), (20.0, learn.LESS)):
+            probability = learnt.probability(np.where(np.array(SIGNS) == name, far, 0.0))
+            assert (probability < 1e-8) == (name in ways)
 
 
 spans = st.tuples(st.floats(0, 3), st.floats(0.1, 0.5), st.floats(0, 1))
@@ -106,7 +118,7 @@ def test_events_one_by_one_are_those_of_all_candidates_together(made, step):
 def test_an_event_that_cannot_wait_is_decided():
     waiting = _Open(MICRO, until_certain(MICRO, Settings()))
     one = np.ones(1)
-    waiting._judge = judge.Judge(one, one, np.zeros((1, 1)), 0 * one, 5.0, 1.0, 0.5)
+    waiting._judge = judge.Judge(one, one, np.zeros((1, 1)), 0 * one, 5.0, 1.0, 0.5, -one, one)
     waiting.take(candidate(1.0, 1.2, 1.4, signs=np.zeros(1)))
     assert waiting.settled(1.3, 2.0) == []
     (told,) = waiting.settled(1.3, 1.0 + until_certain(MICRO, Settings()))
@@ -145,12 +157,11 @@ def examples(draw):
 
 
 def of(record):
-    """A learnt judge."""
+    """A learnt judge, of any signs."""
     means, spreads = (np.array(list(record[name].values())) for name in ("means", "spreads"))
     arrays = (np.array(record[name]) for name in ("examples", "weights"))
-    return judge.Judge(
-        means, spreads, *arrays, *(record[n] for n in ("bias", "gamma", "threshold"))
-    )
+    numbers = (record[name] for name in ("bias", "gamma", "threshold"))
+    return judge.Judge(means, spreads, *arrays, *numbers, means - np.inf, means + np.inf)
 
 
 def test_a_judge_learns_which_sign_tells():

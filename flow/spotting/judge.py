@@ -10,6 +10,9 @@ import pathlib
 import numpy as np
 from jaxtyping import Float64
 
+NEVER = 20.0
+"""The logarithm of the odds against what is like no expression."""
+
 LEARNT = pathlib.Path(__file__).with_name("learnt.json")
 
 
@@ -30,9 +33,14 @@ class Judge:
     """Two whose squared distance is 1 / gamma are alike by 1 / e."""
     threshold: float
     """Least probability of an expression."""
+    lowest: Float64[np.ndarray, " S"]
+    """What lies below it, or above `highest`, is like no expression that was seen, and none."""
+    highest: Float64[np.ndarray, " S"]
 
     def evidence(self, signs: Float64[np.ndarray, " S"]) -> float:
         """The logarithm of the odds that these are the signs of an expression."""
+        if (signs < self.lowest).any() or (signs > self.highest).any():
+            return -NEVER
         away = (signs - self.means) / self.spreads
         alike = np.exp(-self.gamma * ((self.examples - away[None]) ** 2).sum(1))
         return float(self.weights @ alike + self.bias)
@@ -54,6 +62,8 @@ def _read() -> tuple[dict[str, Judge], Float64[np.ndarray, "K D"]]:
             *(np.array(list(judge[name].values())) for name in ("means", "spreads")),
             *(np.array(judge[name]) for name in ("examples", "weights")),
             *(judge[name] for name in ("bias", "gamma", "threshold")),
+            np.array([judge["lowest"].get(name, -np.inf) for name in judge["means"]]),
+            np.array([judge["highest"].get(name, np.inf) for name in judge["means"]]),
         )
         for kind, judge in record["judges"].items()
     }

@@ -25,7 +25,7 @@ from flow.faces.points import find_mesh, points_of_mesh
 from flow.footage import Frame
 from flow.spotting.candidates import PATTERN, SIGNS, Candidate, Candidates
 from flow.spotting.events import likeliest
-from flow.spotting.judge import Judge
+from flow.spotting.judge import NEVER, Judge
 from flow.spotting.moments import Moment, moments
 from flow.spotting.regions import centres
 from flow.synthetic.long import Event, film
@@ -42,6 +42,12 @@ CLIPS = 256
 """Of drawn motion."""
 COST, GAMMA = 3.0, 0.01
 """Of the support vector machines."""
+MORE = ("evenness", "drawn", "above", "rise")
+LESS = ("spread", "step", "unrest", "turns", "lids", "common", "rise", "change", "shifts", "nods")
+"""Signs of which an expression has no less, or no more, than those that were seen; a machine with
+a Gaussian kernel knows nothing of what is far from all that it learnt from."""
+ROOM = 0.6
+"""How far they may lie outside, spreads."""
 LOOKS = 0.2
 """How much each number of the pattern counts, where every other sign counts 1."""
 
@@ -154,9 +160,10 @@ def judge(found: Sequence[Example], films: Sequence[Film], true: dict[Film, int]
             learnt = _fit(signs[part != k], right[part != k])
             unseen[part == k] = [learnt.evidence(each) for each in signs[part == k]]
     # A logistic curve from what is said of films that were not seen to a probability.
-    curve = LogisticRegression(C=1e6).fit(unseen[:, None], right)
+    asked = unseen > -NEVER
+    curve = LogisticRegression(C=1e6).fit(unseen[asked][:, None], right[asked])
     slope, offset = float(curve.coef_[0, 0]), float(curve.intercept_[0])
-    likely = 1 / (1 + np.exp(-(slope * unseen + offset)))
+    likely = np.where(asked, 1 / (1 + np.exp(-(slope * unseen + offset))), 0)
     tried = [(_scores(found, likely, t, films, true), t) for t in np.arange(0.1, 0.81, 0.025)]
 
     def worth(scores):
@@ -167,8 +174,12 @@ def judge(found: Sequence[Example], films: Sequence[Film], true: dict[Film, int]
     final = _fit(signs, right)
     return {
         **{
-            name: dict(zip(SIGNS, map(_short, getattr(final, name)), strict=True))
-            for name in ("means", "spreads")
+            name: {
+                sign: _short(value)
+                for sign, value in zip(SIGNS, getattr(final, name), strict=True)
+                if np.isfinite(value)
+            }
+            for name in ("means", "spreads", "lowest", "highest")
         },
         "examples": [[round(float(sign), 3) for sign in each] for each in final.examples],
         "weights": [_short(slope * weight) for weight in final.weights],
@@ -188,7 +199,12 @@ def _fit(signs: np.ndarray, right: np.ndarray) -> Judge:
     spreads[PATTERN] /= LOOKS
     fit = SVC(C=COST, gamma=GAMMA).fit((signs - means) / spreads, right)
     (weights,), (bias,) = fit.dual_coef_, fit.intercept_
-    return Judge(means, spreads, fit.support_vectors_, weights, float(bias), GAMMA, 0.5)
+    room = ROOM * spreads
+    lowest = np.where(np.isin(SIGNS, MORE), signs[right].min(0) - room, -np.inf)
+    highest = np.where(np.isin(SIGNS, LESS), signs[right].max(0) + room, np.inf)
+    return Judge(
+        *(means, spreads, fit.support_vectors_, weights, float(bias), GAMMA, 0.5, lowest, highest)
+    )
 
 
 def _scores(
