@@ -1,6 +1,7 @@
 """What the commands share on a terminal."""
 
 import datetime
+import errno
 import logging
 import os
 import subprocess
@@ -26,6 +27,13 @@ def test_a_cache_that_the_user_names_is_taken(monkeypatch, tmp_path):
     with console.script():
         pass
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
+
+
+def test_a_write_that_names_no_file_names_the_runs_folder(tmp_path):
+    full = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    with pytest.raises(OSError) as raised, console.writing(tmp_path):
+        raise full
+    assert raised.value.filename == str(tmp_path)
 
 
 def test_the_log_of_a_run_says_when_it_began_how_it_ended_and_goes_on(tmp_path):

@@ -38,13 +38,19 @@ def script() -> Iterator[None]:
 def writing(out: pathlib.Path) -> Iterator[None]:
     """Hold the folder of a run, and add to `run.log` in it what is logged there, with the times.
 
-    Each start has a line with the command and the versions, each end one that says how.
+    Each start has a line with the command and the versions, each end one that says how. An error
+    of the system that names no file names the folder.
 
     Raises:
       InputError: as `flow.disk.lock.hold`.
     """
     with lock.hold(out), _logged(logging.FileHandler(out / "run.log", encoding="utf-8")):
-        yield
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None:  # as that of a file's `write`
+                error.filename = str(out)
+            raise
 
 
 @contextlib.contextmanager
