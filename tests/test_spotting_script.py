@@ -22,11 +22,12 @@ from mjfn_jax.commands.spotting import Spotting
 
 @pytest.fixture
 def short(monkeypatch):
-    """One group of rendered videos, of two seconds with a micro-expression each."""
+    """One group of rendered videos, of two seconds with a micro-expression each; the first one's
+    has a class."""
     calm = Disturbances(drift=0.3, noise=0.5)
     one = Expressions(micro=1, macro=0, micro_px=(1.4, 1.5))
     group = dataclasses.replace(
-        spotting.GROUPS["usual"], seconds=2.0, disturbances=calm, expressions=one
+        spotting.GROUPS["usual"], first=100, seconds=2.0, disturbances=calm, expressions=one
     )
     monkeypatch.setattr(spotting, "GROUPS", {"usual": group})
 
