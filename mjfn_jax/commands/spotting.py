@@ -333,15 +333,28 @@ def _interval(kind: str, members: Sequence[dict[str, Any]], draws: int = 2000) -
     return [round(float(value), 4) for value in np.quantile(f1, (0.025, 0.975))]
 
 
-def _matched(members: Sequence[dict[str, Any]]) -> Iterable[tuple[dict[str, Any], dict | None]]:
+_Event = dict[str, Any]
+
+
+def _micro(
+    video: dict[str, Any],
+) -> tuple[list[_Event], list[_Event], list[tuple[int, int]]]:
+    """The micro-expressions that were spotted, those that are true, and which are the same, by
+    their places."""
+    spotted, true = (
+        [event for event in video[name] if event["kind"] == "micro"]
+        for name in ("spotted", "truth")
+    )
+    return spotted, true, scores.match(*_intervals(video, "micro"))
+
+
+def _matched(members: Sequence[dict[str, Any]]) -> Iterable[tuple[_Event, _Event | None]]:
     """Each true micro-expression, with what was spotted of it."""
     for video in members:
-        spotted, true = _intervals(video, "micro")
-        pairs = {b: a for a, b in scores.match(spotted, true)}
-        events = [event for event in video["spotted"] if event["kind"] == "micro"]
-        truth = [event for event in video["truth"] if event["kind"] == "micro"]
-        for n, event in enumerate(truth):
-            yield event, events[pairs[n]] if n in pairs else None
+        spotted, true, same = _micro(video)
+        pairs = {b: a for a, b in same}
+        for n, event in enumerate(true):
+            yield event, spotted[pairs[n]] if n in pairs else None
 
 
 def _recognition(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -376,10 +389,9 @@ def answered(watched: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """
     found = []
     for video in watched:
-        spotted, true = _intervals(video, "micro")
-        labels = {a: true[b].label for a, b in scores.match(spotted, true)}
-        events = [event for event in video["spotted"] if event["kind"] == "micro"]
-        for n, event in enumerate(events):
+        spotted, true, same = _micro(video)
+        labels = {a: true[b]["label"] for a, b in same}
+        for n, event in enumerate(spotted):
             if n in labels and labels[n] is None:
                 continue
             likeliest = max(event[name] for name in tables.CLASSES)
